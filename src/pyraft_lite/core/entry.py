@@ -1,0 +1,52 @@
+"""Log entries: what a Raft log is made of.
+
+The numbers of :class:`EntryType` are those of hashicorp/raft and go over the wire and onto disk.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+NANOSECONDS = 1_000_000_000
+
+ZERO_TIME = -62_135_596_800 * NANOSECONDS
+"""Go's zero ``time.Time`` (year 1) in nanoseconds since the Unix epoch; a bootstrap entry carries it."""
+
+ENTRY_OVERHEAD = 64
+"""What an entry may cost on the wire beyond its data and extensions, in bytes (an upper bound)."""
+
+
+class EntryType(IntEnum):
+    """What an entry means to Raft; only ``COMMAND`` reaches the user's state machine."""
+
+    COMMAND = 0
+    NOOP = 1
+    ADD_PEER_DEPRECATED = 2
+    REMOVE_PEER_DEPRECATED = 3
+    BARRIER = 4
+    CONFIGURATION = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the replicated log.
+
+    Attributes:
+        index: Position in the log; the first entry has index 1.
+        term: The term of the leader that created the entry.
+        type: What the entry means.
+        data: The command, or the encoded configuration.
+        extensions: Opaque bytes carried beside the command (hashicorp's ``Log.Extensions``).
+        appended_at: When the leader appended it, in nanoseconds since the Unix epoch; informative only.
+    """
+
+    index: int
+    term: int
+    type: EntryType
+    data: bytes = b""
+    extensions: bytes = b""
+    appended_at: int = 0
+
+    @property
+    def size(self) -> int:
+        """An upper bound of the entry's encoded size in bytes, for batching."""
+        return len(self.data) + len(self.extensions) + ENTRY_OVERHEAD

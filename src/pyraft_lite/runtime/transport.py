@@ -1,0 +1,107 @@
+"""What a Raft node needs of the network. ``pyraft_lite.rpc`` keeps this contract over gRPC."""
+
+from asyncio import Future
+from collections.abc import AsyncIterator
+from enum import Enum
+from typing import Protocol
+
+from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    Request,
+    Response,
+)
+
+
+class FailureKind(Enum):
+    """Why an RPC to a peer has no response."""
+
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    REJECTED = "rejected"
+
+
+class TransportError(Exception):
+    """An RPC to a peer that ended without a response.
+
+    Attributes:
+        kind: ``UNSUPPORTED`` if the peer does not know the method; ``REJECTED`` if it answered with an error.
+    """
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Pipeline(Protocol):
+    """A stream of appends to one peer, answered in order."""
+
+    def send(self, request: AppendEntriesRequest) -> "Future[AppendEntriesResponse]":
+        """Queues a request. The future ends with the response, or with TransportError as soon as the stream breaks, is
+        closed, or the oldest unanswered request is older than the transport's deadline; after that every later call
+        ends so too, and the caller opens a new pipeline."""
+        ...
+
+    def close(self) -> None:
+        """Breaks the stream: what is unanswered ends with TransportError. Never blocks."""
+        ...
+
+
+class RpcHandler(Protocol):
+    """What the transport calls with what peers send."""
+
+    async def handle(self, request: Request, /) -> Response:
+        """Answers any request but InstallSnapshot. Raises RaftError if there is no answer (the peer gets an RPC error)."""
+        ...
+
+    async def handle_snapshot(
+        self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes], /
+    ) -> InstallSnapshotResponse:
+        """Takes a snapshot in. The transport drains what of ``chunks`` is left unread when this returns (R15)."""
+        ...
+
+    def stream_lost(self, peer_address: str, /) -> None:
+        """An append stream from the peer at this address ended (R19)."""
+        ...
+
+
+class Transport(Protocol):
+    """RPCs to and from peers. Every method is called on the event loop."""
+
+    def bind(self, handler: RpcHandler, /) -> None:
+        """Says who answers peers; called once, before the first request is let in."""
+        ...
+
+    async def send(self, to: Server, request: Request, /) -> Response:
+        """One unary RPC, with a deadline.
+
+        Raises:
+            TransportError: there is no response.
+        """
+        ...
+
+    def pipeline(self, to: Server, /) -> Pipeline:
+        """Opens a stream of appends; returns at once, a failure shows in the requests' futures."""
+        ...
+
+    async def install_snapshot(
+        self, to: Server, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes], /
+    ) -> InstallSnapshotResponse:
+        """Sends a snapshot. The deadline is on progress, not on the whole: a stream that stalls fails.
+
+        Raises:
+            TransportError: there is no response.
+        """
+        ...
+
+    async def is_refused(self, address: str, /) -> bool:
+        """True if a new connection to ``address`` is refused at once: nobody listens there (R19). Any doubt is False."""
+        ...
+
+    async def close(self) -> None:
+        """Breaks all connections to peers."""
+        ...
