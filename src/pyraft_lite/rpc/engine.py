@@ -1,0 +1,141 @@
+"""What serves the port.
+
+A service is written once, as a servicer of the generated code, and added to any engine with the generated
+``add_<Service>Servicer_to_server(servicer, engine)``. So that another engine than grpcio's can host it, a servicer
+
+- is all ``async``: a coroutine for a single response, an asynchronous generator for a stream of them,
+- takes a stream of requests as an asynchronous iterator that ends, or raises, when the client is gone,
+- lets itself be cancelled when the client has gone or the deadline has passed,
+- uses nothing of the call's context but :class:`CallContext`.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+import grpc
+
+from pyraft_lite.rpc.address import split_address
+from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+
+GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class CallContext(Protocol):
+    """All that a servicer may use of the context of a call."""
+
+    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
+        """Ends the call with an error; raises, so that nothing after it runs."""
+        ...
+
+
+class HandlerRegistry(Protocol):
+    """Where the generated ``add_<Service>Servicer_to_server`` puts a servicer."""
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[GenericHandler]) -> None: ...
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, MethodHandler]
+    ) -> None: ...
+
+
+class ListenError(Exception):
+    """The engine cannot listen where it was told to; the message names the address and says why."""
+
+
+class ServerEngine(HandlerRegistry, Protocol):
+    """Serves all services on one port, in plaintext. Handlers are added before :meth:`start`."""
+
+    async def start(self, address: str) -> int:
+        """Listens at ``address`` (``host:port``; port 0: any that is free) and serves; returns the port.
+
+        Raises:
+            ListenError: the address is invalid, not of this machine, or taken.
+        """
+        ...
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more calls, gives those under way ``grace`` seconds to end, then cancels them."""
+        ...
+
+
+_OPTIONS = (
+    # A port that another process listens on is taken: never share it.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Peers and clients may ping, calls or not, every 5 s.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Finds the streams of clients that vanished without a word.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class GrpcioEngine:
+    """The :class:`ServerEngine` of grpcio."""
+
+    def __init__(self) -> None:
+        self._generic: list[GenericHandler] = []
+        self._registered: dict[str, Mapping[str, MethodHandler]] = {}
+        self._server: grpc.aio.Server | None = None
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[GenericHandler]) -> None:
+        self._generic.extend(generic_rpc_handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
+        self._registered[service_name] = method_handlers
+
+    async def start(self, address: str) -> int:
+        """See :meth:`ServerEngine.start`."""
+        await _check_free(address)
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(self._generic)
+        for service_name, method_handlers in self._registered.items():
+            server.add_registered_method_handlers(service_name, method_handlers)  # type: ignore[attr-defined]
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ListenError(f"cannot listen on {address}: {error}") from error
+        await server.start()
+        self._server = server
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """See :meth:`ServerEngine.stop`."""
+        if self._server is not None:
+            await self._server.stop(grace)
+
+
+async def _check_free(address: str) -> None:
+    """Raises ListenError unless the port is free at every address the host stands for.
+
+    grpcio would be content with one of them (``localhost`` is two: 127.0.0.1 and ::1), and does not say why it is not.
+    """
+    try:
+        host, port = split_address(address)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (ValueError, socket.gaierror) as error:
+        raise ListenError(f"cannot listen on {address}: {error}") from error
+    unusable: OSError | None = None
+    usable = False
+    for family, kind, protocol, _, place in found:
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(place)
+            usable = True
+        except OSError as error:
+            # A host may well have an address here (::1) that this machine is not set up for.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+            unusable = error
+    if not usable:
+        raise ListenError(f"cannot listen on {address}: {unusable and unusable.strerror}") from unusable
