@@ -1,9 +1,20 @@
-"""The log as the core sees it."""
+"""The log as the core sees it: a durable store, and in memory the tail that is not durable yet and the recent entries.
 
+Only the writer knows when the store changes; so this class never asks the store about what it has itself truncated,
+dropped or not yet seen written: ``first_index`` and ``last_index`` are kept here, and every entry that is not durable
+is in memory.
+"""
+
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
 from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.errors import StorageError
+
+RECENT_ENTRIES = 4096
+RECENT_BYTES = 16 * 1024 * 1024
+"""How much of the durable log is kept in memory, so that replication rarely reads the disk."""
 
 
 class LogReader(Protocol):
@@ -18,10 +29,134 @@ class LogReader(Protocol):
         ...
 
     def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
-        """The entries ``low..high`` (inclusive), as many from the front as fit ``max_bytes`` of :attr:`Entry.size`, but at
-        least one.
+        """The entries ``low..high`` (inclusive), as many from the front as fit ``max_bytes`` of :attr:`Entry.size`, but
+        at least one.
 
         Raises:
             StorageError: an entry in that range is missing or unreadable.
         """
         ...
+
+
+class Log:
+    """The entries after the snapshot, and some of those before its last index.
+
+    Attributes:
+        first_index: The first entry that can be read; ``last_index + 1`` if there is none.
+        last_index: The last entry, durable or not; the snapshot's index if the log is empty.
+        durable_index: Entries up to here survive a crash.
+        snapshot_index, snapshot_term: Where the state before the log ends; 0 without a snapshot.
+    """
+
+    def __init__(self, store: LogReader, snapshot_index: int = 0, snapshot_term: int = 0) -> None:
+        self._store = store
+        self._recent: dict[int, Entry] = {}
+        self._recent_bytes = 0
+        self._writing: deque[list[int]] = deque()  # [seq of a write under way, last index it makes durable]
+        self.snapshot_index = snapshot_index
+        self.snapshot_term = snapshot_term
+        self.first_index = store.first_index() or snapshot_index + 1
+        self.last_index = store.last_index() or snapshot_index
+        self.durable_index = self.last_index
+
+    @property
+    def last_term(self) -> int:
+        term = self.term(self.last_index)
+        if term is None:
+            raise StorageError(f"the log has no entry at its last index {self.last_index}")
+        return term
+
+    def term(self, index: int) -> int | None:
+        """The term of the entry at ``index`` (0 for index 0), or None if it is compacted or beyond the end."""
+        if index == self.snapshot_index:
+            return self.snapshot_term
+        if not self.first_index <= index <= self.last_index:
+            return None
+        entry = self._recent.get(index)
+        return entry.term if entry is not None else self._store.term(index)
+
+    def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
+        """The entries from ``low`` up to at most ``high``, at least one; where memory and store meet, the first part
+        only.
+
+        Raises:
+            StorageError: an entry can't be read.
+        """
+        if not self.first_index <= low <= high <= self.last_index:
+            raise StorageError(
+                f"entries {low}..{high} are not in the log, which holds {self.first_index}..{self.last_index}"
+            )
+        if low not in self._recent:
+            oldest_recent = next(iter(self._recent), high + 1)
+            return self._store.entries(low, min(high, oldest_recent - 1), max_bytes)
+        chosen: list[Entry] = []
+        for index in range(low, high + 1):
+            entry = self._recent[index]
+            max_bytes -= entry.size
+            if max_bytes < 0 and chosen:
+                break
+            chosen.append(entry)
+        return chosen
+
+    def is_up_to_date(self, last_index: int, last_term: int) -> bool:
+        """True if a log that ends so is at least as up to date as this one (dissertation 3.6.1)."""
+        return (last_term, last_index) >= (self.last_term, self.last_index)
+
+    def append(self, entries: Sequence[Entry], seq: int) -> None:
+        """Adds entries that write ``seq`` will make durable."""
+        for entry in entries:
+            self._recent[entry.index] = entry
+            self._recent_bytes += entry.size
+        self.last_index = entries[-1].index
+        self._writing.append([seq, self.last_index])
+
+    def truncate(self, from_index: int) -> None:
+        """Forgets the entries from ``from_index`` on. What earlier writes make durable of them no longer counts."""
+        for index in range(from_index, self.last_index + 1):
+            entry = self._recent.pop(index, None)
+            if entry is not None:
+                self._recent_bytes -= entry.size
+        self.last_index = from_index - 1
+        self.durable_index = min(self.durable_index, self.last_index)
+        for write in self._writing:
+            write[1] = min(write[1], self.last_index)
+
+    def compact(self, to_index: int) -> None:
+        """Forgets the entries up to and including ``to_index``."""
+        for index in [index for index in self._recent if index <= to_index]:
+            self._recent_bytes -= self._recent.pop(index).size
+        self.first_index = to_index + 1
+
+    def set_snapshot(self, index: int, term: int) -> None:
+        """Says where the latest snapshot ends."""
+        self.snapshot_index, self.snapshot_term = index, term
+
+    def drop(self, snapshot_index: int, snapshot_term: int) -> None:
+        """Forgets all entries: the log now begins after this snapshot."""
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._writing.clear()
+        self.set_snapshot(snapshot_index, snapshot_term)
+        self.first_index = snapshot_index + 1
+        self.last_index = self.durable_index = snapshot_index
+
+    def written(self, seq: int) -> None:
+        """Write ``seq`` and all before it are durable."""
+        while self._writing and self._writing[0][0] <= seq:
+            self.durable_index = max(self.durable_index, self._writing.popleft()[1])
+        for index in list(self._evictable()):
+            self._recent_bytes -= self._recent.pop(index).size
+
+    def _evictable(self) -> Sequence[int]:
+        surplus = len(self._recent) - RECENT_ENTRIES
+        if surplus <= 0 and self._recent_bytes <= RECENT_BYTES:
+            return ()
+        chosen: list[Entry] = []
+        excess = self._recent_bytes - RECENT_BYTES
+        for index, entry in self._recent.items():
+            if index > self.durable_index or (surplus <= 0 and excess <= 0):
+                break
+            chosen.append(index)
+            surplus -= 1
+            excess -= entry.size
+        return chosen

@@ -1,4 +1,5 @@
-"""The RPCs of hashicorp/raft's protocol version 3, as plain values. How they look on the wire is not the core's business."""
+"""The RPCs of hashicorp/raft's protocol version 3, as plain values. How they look on the wire is not the core's
+business."""
 
 from dataclasses import dataclass
 
@@ -105,17 +106,7 @@ class InstallSnapshotResponse:
     success: bool
 
 
-Request = (
-    AppendEntriesRequest
-    | RequestVoteRequest
-    | RequestPreVoteRequest
-    | TimeoutNowRequest
-    | InstallSnapshotRequest
-)
+Request = AppendEntriesRequest | RequestVoteRequest | RequestPreVoteRequest | TimeoutNowRequest | InstallSnapshotRequest
 Response = (
-    AppendEntriesResponse
-    | RequestVoteResponse
-    | RequestPreVoteResponse
-    | TimeoutNowResponse
-    | InstallSnapshotResponse
+    AppendEntriesResponse | RequestVoteResponse | RequestPreVoteResponse | TimeoutNowResponse | InstallSnapshotResponse
 )

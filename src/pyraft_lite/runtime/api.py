@@ -2,19 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
 from pyraft_lite.core.configuration import Configuration
+from pyraft_lite.core.state import State
 
-
-class State(IntEnum):
-    """What a node is; the numbers are those of RaftAdmin's ``State``."""
-
-    FOLLOWER = 0
-    CANDIDATE = 1
-    LEADER = 2
-    SHUTDOWN = 3
+__all__ = ["Applied", "Leader", "Observation", "RaftOperations", "State"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +36,9 @@ class Observation:
 
 
 class RaftOperations(Protocol):
-    """What ``pyraft_lite.runtime.Raft`` offers. Every coroutine raises RaftError (see ``core.errors``) if the operation fails;
-    ``timeout`` (seconds, None: no limit) bounds only how long the node may take to take the operation in (EnqueueTimeoutError).
-    Call everything on the event loop.
+    """What ``pyraft_lite.runtime.Raft`` offers. Every coroutine raises RaftError (see ``core.errors``) if the operation
+    fails; ``timeout`` (seconds, None: no limit) bounds only how long the node may take to take the operation in
+    (EnqueueTimeoutError). Call everything on the event loop.
     """
 
     async def apply(self, data: bytes, extensions: bytes = b"", timeout: float | None = None) -> Applied:
@@ -71,7 +64,8 @@ class RaftOperations(Protocol):
     async def remove_server(self, server_id: str, previous_index: int = 0, timeout: float | None = None) -> int: ...
 
     async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
-        """Hands leadership to a voter, without a ``server_id`` to the most up to date (R14); returns when it is lost."""
+        """Hands leadership to a voter, without a ``server_id`` to the most up to date (R14); returns when it is
+        lost."""
         ...
 
     async def snapshot(self) -> str:

@@ -15,13 +15,15 @@ class FSMSnapshot(Protocol):
 
 
 class FSM(Protocol):
-    """A deterministic state machine. All its methods are called on one thread of its own, one at a time; they may be slow,
-    Raft goes on meanwhile. An exception out of ``apply`` or ``restore`` is fatal to the node: replicas would differ.
+    """A deterministic state machine. All its methods are called on one thread of its own, one at a time; they may be
+    slow, Raft goes on meanwhile. An exception out of ``apply`` or ``restore`` is fatal to the node: replicas would
+    differ.
     """
 
     def apply(self, entry: Entry, /) -> object:
         """Applies one committed command; called once per ``COMMAND`` entry, in log order. What it returns is what
-        ``Raft.apply`` gives the caller on the node that proposed it. It must depend on nothing but the entry and the state."""
+        ``Raft.apply`` gives the caller on the node that proposed it. It must depend on nothing but the entry and the
+        state."""
         ...
 
     def snapshot(self) -> FSMSnapshot:

@@ -55,7 +55,8 @@ class RpcHandler(Protocol):
     """What the transport calls with what peers send."""
 
     async def handle(self, request: Request, /) -> Response:
-        """Answers any request but InstallSnapshot. Raises RaftError if there is no answer (the peer gets an RPC error)."""
+        """Answers any request but InstallSnapshot. Raises RaftError if there is no answer (the peer gets an RPC
+        error)."""
         ...
 
     async def handle_snapshot(
@@ -99,7 +100,8 @@ class Transport(Protocol):
         ...
 
     async def is_refused(self, address: str, /) -> bool:
-        """True if a new connection to ``address`` is refused at once: nobody listens there (R19). Any doubt is False."""
+        """True if a new connection to ``address`` is refused at once: nobody listens there (R19). Any doubt is
+        False."""
         ...
 
     async def close(self) -> None:

@@ -1,0 +1,75 @@
+"""The follower: waits for its leader, and stands for election when it hears nothing (R1, R19)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pyraft_lite.core.effects import Level
+from pyraft_lite.core.role import Role
+from pyraft_lite.core.state import State
+
+if TYPE_CHECKING:
+    from pyraft_lite.core.node import Core
+
+GONE_DELAY = 0.1
+"""After the leader's process is gone, followers wait a random time up to this part of the election timeout, so that
+they seldom stand at once (R19)."""
+
+
+class Follower(Role):
+    """Also what a nonvoter is, and a node that is in no configuration: those never stand for election (R12)."""
+
+    state: ClassVar[State] = State.FOLLOWER
+    _idle_noted = False
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._timeout_at = core.now + core.random_timeout(core.settings.heartbeat_timeout)
+
+    def deadline(self) -> float:
+        return self._timeout_at
+
+    def tick(self) -> None:
+        if self.core.now >= self._timeout_at:
+            self._stand_for_election()
+
+    def heard_from_leader(self) -> None:
+        self.core.last_contact = self.core.now
+        self.put_off_election()
+
+    def put_off_election(self) -> None:
+        """Begins the heartbeat timeout anew."""
+        self._timeout_at = self.core.now + self.core.random_timeout(self.core.settings.heartbeat_timeout)
+
+    def leader_gone(self, address: str) -> None:
+        """The leader's process is gone: no use in waiting for it (R19)."""
+        core = self.core
+        if core.leader is None or core.leader.address != address:
+            return
+        core.note(Level.WARNING, "leader is gone, not waiting for the heartbeat timeout", leader=address)
+        core.leader = None
+        delay = GONE_DELAY * core.settings.election_timeout * core.rng.random()
+        self._timeout_at = min(self._timeout_at, core.now + delay)
+
+    def timeout_now(self) -> None:
+        """The leader hands over: no pre-vote, and voters are told so (R14)."""
+        if self.core.configurations.latest.is_voter(self.core.me.id):
+            self.core.campaign(transfer=True)
+
+    def _stand_for_election(self) -> None:
+        core = self.core
+        last, core.leader = core.leader, None
+        if core.configurations.latest.is_voter(core.me.id):
+            core.note(
+                Level.WARNING,
+                "heartbeat timeout reached, starting election",
+                last_leader_addr=last.address if last else "",
+                last_leader_id=last.id if last else "",
+            )
+            core.campaign()
+            return
+        self.put_off_election()
+        if not self._idle_noted:
+            self._idle_noted = True
+            why = "no known peers" if not core.configurations.latest else "not a voter in the latest configuration"
+            core.note(Level.WARNING, f"{why}, aborting election")

@@ -1,0 +1,75 @@
+"""What a leader knows of one other server (dissertation 3.5, and as a state machine in 10.2.1)."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pyraft_lite.core.configuration import Server
+
+
+class Mode(Enum):
+    """How the server is being brought up to date."""
+
+    PROBE = "probe"
+    """One message at a time, until it is known where the logs match."""
+    STREAM = "stream"
+    """Messages one after the other, without waiting for answers."""
+    SNAPSHOT = "snapshot"
+    """It needs entries that are compacted: a snapshot is under way."""
+
+
+class Purpose(Enum):
+    """Why a request was sent."""
+
+    HEARTBEAT = "heartbeat"
+    APPEND = "append"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that is not answered yet.
+
+    Attributes:
+        at: When it was sent.
+        prev_index, last_index: Of an append, what it follows and where it ends; of a snapshot, its last index twice.
+    """
+
+    purpose: Purpose
+    at: float
+    prev_index: int = 0
+    last_index: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """The replication to one server.
+
+    Attributes:
+        next: The index of the next entry to send.
+        match: The log is known to be the same as ours up to here, durably.
+        contact: When the latest answered request was sent: the server took us for the leader no earlier than that.
+        confirmed: The greatest rpc id it has answered.
+        sent: What it has not answered yet, by rpc id.
+        told_commit: The commit index it was last sent.
+        retry_at: Nothing but heartbeats before this time, after a failure.
+        retreat: How far to go back after the next rejection; doubles, so that a match is found in few round trips (R8).
+        last_error: Why the last request failed.
+    """
+
+    server: Server
+    next: int
+    contact: float
+    match: int = 0
+    mode: Mode = Mode.PROBE
+    confirmed: int = 0
+    sent: dict[int, Sent] = field(default_factory=dict)
+    told_commit: int = 0
+    heartbeat_due: float = 0.0
+    retry_at: float = 0.0
+    failures: int = 0
+    retreat: int = 1
+    last_error: str = "no answer"
+
+    def waiting_for(self, purpose: Purpose) -> int:
+        """How many requests of this purpose are unanswered."""
+        return sum(sent.purpose is purpose for sent in self.sent.values())

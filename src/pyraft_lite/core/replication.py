@@ -1,0 +1,287 @@
+"""The leader's side of replication: what to send to whom next, and what the answers mean (R5, R8, R13, R17)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pyraft_lite.core.configuration import Configuration, Server
+from pyraft_lite.core.effects import Channel, CloseStream, Level, SendSnapshot
+from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    Response,
+)
+from pyraft_lite.core.progress import Mode, Progress, Purpose, Sent
+from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from pyraft_lite.core.node import Core
+
+FIRST_RETRY = 0.01
+"""Seconds before the first retry after a failure; doubles with each failure up to the election timeout."""
+
+
+class Replication:
+    """Keeps a Progress for every server the leader sends to: the others of the configuration, a learner, and servers
+    that were removed but do not know it yet."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.peers: dict[str, Progress] = {}
+        self._owner: dict[int, Progress] = {}
+        self._leaving: dict[str, int] = {}  # id of a removed server -> index of the entry that removed it
+        self._notice_due: float | None = None
+
+    # -- who ------------------------------------------------------------------------------------------------------
+
+    def sync(self, configuration: Configuration, index: int) -> None:
+        """Follows a change of the configuration, whose entry is at ``index``."""
+        for server in configuration:
+            if server.id != self._core.me.id:
+                self._leaving.pop(server.id, None)
+                self.include(server)
+        for server_id in self.peers:
+            if configuration.get(server_id) is None:
+                self._leaving.setdefault(server_id, index)
+
+    def include(self, server: Server) -> Progress:
+        """Begins to send to ``server``, unless that is under way to this very address."""
+        known = self.peers.get(server.id)
+        if known is not None and known.server.address == server.address:
+            known.server = server
+            return known
+        if known is not None:
+            self.exclude(server.id)
+        core = self._core
+        core.note(Level.INFO, "added peer, starting replication", peer=server.id)
+        peer = Progress(server, next=core.log.last_index + 1, contact=core.now, heartbeat_due=core.now)
+        self.peers[server.id] = peer
+        return peer
+
+    def exclude(self, server_id: str) -> None:
+        """Sends no more to this server."""
+        peer = self.peers.pop(server_id, None)
+        self._leaving.pop(server_id, None)
+        if peer is not None:
+            self._forget_sent(peer)
+            self._core.note(Level.INFO, "removed peer, stopping replication", peer=server_id)
+            self._core.emit(CloseStream(peer.server))
+
+    def _let_go_of_removed(self) -> None:
+        """A removed server is sent the entry that removes it, once that is committed with one try or more."""
+        for server_id, index in list(self._leaving.items()):
+            peer = self.peers[server_id]
+            if peer.match >= index or (peer.failures and self._core.commit_index >= index):
+                self.exclude(server_id)
+
+    # -- when -----------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float | None:
+        """When :meth:`tick` has something to do."""
+        return min(self._due_times(), default=None)
+
+    def _due_times(self) -> Iterator[float]:
+        last_index = self._core.log.last_index
+        for peer in self.peers.values():
+            if not peer.waiting_for(Purpose.HEARTBEAT):
+                yield peer.heartbeat_due
+            if peer.mode is Mode.PROBE and not peer.waiting_for(Purpose.APPEND) and peer.next <= last_index + 1:
+                yield peer.retry_at
+        if self._notice_due is not None:
+            yield self._notice_due
+
+    def tick(self) -> None:
+        now = self._core.now
+        for peer in list(self.peers.values()):
+            if now >= peer.heartbeat_due and not peer.waiting_for(Purpose.HEARTBEAT):
+                self._heartbeat(peer)
+        if self._notice_due is not None and now >= self._notice_due:
+            self._notice_due = None
+            for peer in list(self.peers.values()):
+                if peer.mode is Mode.STREAM and peer.told_commit < self._core.commit_index:
+                    self._send_append(peer)
+        self.advance_all()
+        self._let_go_of_removed()
+
+    def committed(self) -> None:
+        """The commit index moved."""
+        self._schedule_notice()
+        self._let_go_of_removed()
+
+    def _schedule_notice(self) -> None:
+        """Has idle servers told of the commit index within the commit timeout."""
+        if self._notice_due is None:
+            self._notice_due = self._core.now + self._core.settings.commit_timeout
+
+    def confirm(self, since: int) -> None:
+        """Asks those that have answered nothing of rpc id ``since`` or later whether we still lead (R16). One that has
+        a heartbeat to answer is asked again after that, so that all reads that come meanwhile share the next round."""
+        for peer in self.peers.values():
+            if peer.confirmed < since and not peer.waiting_for(Purpose.HEARTBEAT):
+                self._heartbeat(peer)
+
+    # -- what -----------------------------------------------------------------------------------------------------
+
+    def advance_all(self) -> None:
+        for peer in list(self.peers.values()):
+            self.advance(peer)
+
+    def advance(self, peer: Progress) -> None:
+        """Sends what the server lacks, as far as it may be sent now."""
+        core = self._core
+        if peer.mode is Mode.SNAPSHOT or core.now < peer.retry_at:
+            return
+        if peer.mode is Mode.PROBE:
+            if not peer.waiting_for(Purpose.APPEND):
+                self._send_append(peer)
+            return
+        while peer.next <= core.log.last_index and peer.waiting_for(Purpose.APPEND) < core.settings.max_in_flight:
+            if not self._send_append(peer):
+                return
+
+    def _send_append(self, peer: Progress) -> bool:
+        """Sends the next message, with as many entries as fit (R17); False if it takes a snapshot instead."""
+        core = self._core
+        prev_index = peer.next - 1
+        prev_term = core.log.term(prev_index)
+        if prev_term is None:
+            self._send_snapshot(peer)
+            return False
+        entries: tuple[Entry, ...] = ()
+        if peer.next <= core.log.last_index:
+            high = min(core.log.last_index, prev_index + core.settings.max_append_entries)
+            entries = tuple(core.log.entries(peer.next, high, MAX_MESSAGE_BYTES))
+        request = AppendEntriesRequest(core.term, core.me, prev_index, prev_term, entries, core.commit_index)
+        probing = peer.mode is Mode.PROBE
+        rpc_id = core.send(peer.server, request, Channel.UNARY if probing else Channel.STREAM)
+        last_index = prev_index + len(entries)
+        self._remember(peer, rpc_id, Sent(Purpose.APPEND, core.now, prev_index, last_index))
+        peer.told_commit = core.commit_index
+        if not probing:
+            peer.next = last_index + 1
+        return True
+
+    def _heartbeat(self, peer: Progress) -> None:
+        core = self._core
+        rpc_id = core.send(peer.server, AppendEntriesRequest(core.term, core.me))
+        self._remember(peer, rpc_id, Sent(Purpose.HEARTBEAT, core.now))
+        peer.heartbeat_due = core.now + core.random_timeout(core.settings.heartbeat_timeout / 10)
+
+    def _send_snapshot(self, peer: Progress) -> None:
+        core = self._core
+        meta = core.snapshot
+        assert meta is not None, "entries are only ever compacted behind a snapshot"
+        core.note(Level.INFO, "sending snapshot", peer=peer.server.id, id=meta.id, index=meta.index)
+        rpc_id = core.next_rpc_id()
+        request = InstallSnapshotRequest(
+            core.term, core.me, meta.index, meta.term, meta.configuration, meta.configuration_index, meta.size
+        )
+        core.emit(SendSnapshot(rpc_id, peer.server, request, meta.id))
+        peer.mode = Mode.SNAPSHOT
+        self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index))
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    def answered(self, rpc_id: int, response: Response) -> Progress | None:
+        """Takes an answer of our term in; returns whose it was, None if nobody waits for it any more."""
+        peer = self._owner.pop(rpc_id, None)
+        if peer is None:
+            return None
+        sent = peer.sent.pop(rpc_id)
+        peer.contact = max(peer.contact, sent.at)
+        peer.confirmed = max(peer.confirmed, rpc_id)
+        match response, sent.purpose:
+            case AppendEntriesResponse(), Purpose.HEARTBEAT:
+                self._retry_soon(peer)
+            case AppendEntriesResponse(), Purpose.APPEND:
+                if response.success:
+                    self._accepted(peer, sent)
+                else:
+                    self._rejected(peer, sent, response)
+            case InstallSnapshotResponse(), Purpose.SNAPSHOT:
+                if response.success:
+                    self._accepted(peer, sent)
+                else:
+                    self._failed(peer, "the snapshot was refused")
+        self.advance(peer)
+        self._let_go_of_removed()
+        return peer
+
+    def failed(self, rpc_id: int, reason: str) -> Progress | None:
+        """A request has no answer; returns whose it was, None if nobody waits for it any more."""
+        peer = self._owner.pop(rpc_id, None)
+        if peer is None:
+            return None
+        if peer.sent.pop(rpc_id).purpose is Purpose.HEARTBEAT:
+            peer.last_error = reason
+        else:
+            self._failed(peer, reason)
+        self._let_go_of_removed()
+        return peer
+
+    def _accepted(self, peer: Progress, sent: Sent) -> None:
+        peer.match = max(peer.match, sent.last_index)
+        peer.failures = 0
+        peer.retreat = 1
+        if peer.mode is Mode.STREAM:
+            return
+        peer.next = sent.last_index + 1
+        if sent.purpose is Purpose.SNAPSHOT:
+            peer.mode = Mode.PROBE
+        else:
+            self._core.note(Level.INFO, "pipelining replication", peer=str(peer.server))
+            peer.mode = Mode.STREAM
+            if peer.told_commit < self._core.commit_index:
+                self._schedule_notice()
+
+    def _rejected(self, peer: Progress, sent: Sent, response: AppendEntriesResponse) -> None:
+        """Goes back to where the logs may match: at most to the follower's end, else ever larger steps before
+        ``prev``."""
+        self._probe(peer)
+        if not response.no_retry_backoff:
+            self._back_off(peer)
+        step_back = sent.prev_index + 1 - peer.retreat
+        peer.retreat *= 2
+        target = min(step_back, response.last_log + 1)
+        first = self._core.log.first_index
+        if target < first < sent.prev_index + 1:
+            target = first  # try what is left of the log before sending a snapshot
+        peer.next = max(1, target)
+        self._core.note(
+            Level.WARNING, "appendEntries rejected, sending older logs", peer=str(peer.server), next=peer.next
+        )
+
+    def _failed(self, peer: Progress, reason: str) -> None:
+        peer.last_error = reason
+        if not peer.failures:
+            self._core.note(Level.ERROR, "failed to replicate to", peer=str(peer.server), error=reason)
+        peer.next = peer.match + 1 if peer.match else peer.next
+        self._probe(peer)
+        self._back_off(peer)
+
+    def _probe(self, peer: Progress) -> None:
+        """Finds out anew where the logs match; answers to what was sent before count no more."""
+        peer.mode = Mode.PROBE
+        peer.told_commit = 0
+        self._forget_sent(peer, keep=Purpose.HEARTBEAT)
+
+    def _back_off(self, peer: Progress) -> None:
+        peer.failures += 1
+        longest = self._core.settings.election_timeout
+        peer.retry_at = self._core.now + min(longest, FIRST_RETRY * 2 ** min(peer.failures, 16))
+
+    def _retry_soon(self, peer: Progress) -> None:
+        """It answers heartbeats: no reason to wait longer than the first retry would."""
+        peer.retry_at = min(peer.retry_at, self._core.now + FIRST_RETRY)
+
+    def _remember(self, peer: Progress, rpc_id: int, sent: Sent) -> None:
+        peer.sent[rpc_id] = sent
+        self._owner[rpc_id] = peer
+
+    def _forget_sent(self, peer: Progress, keep: Purpose | None = None) -> None:
+        for rpc_id in [rpc_id for rpc_id, sent in peer.sent.items() if sent.purpose is not keep]:
+            del peer.sent[rpc_id], self._owner[rpc_id]
