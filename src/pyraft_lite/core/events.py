@@ -55,8 +55,8 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteFailed:
-    """A write failed; whether anything of it or of later ones is durable is unknown. Fatal (R18)."""
+class Fatal:
+    """A write failed, so that nobody knows what is durable, or the state machine did. The node must stop (R18)."""
 
     reason: str
 
@@ -168,7 +168,7 @@ Event = (
     | RpcResponse
     | RpcFailed
     | Written
-    | WriteFailed
+    | Fatal
     | Propose
     | ChangeMembership
     | TransferLeadership

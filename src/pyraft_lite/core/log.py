@@ -151,7 +151,7 @@ class Log:
         surplus = len(self._recent) - RECENT_ENTRIES
         if surplus <= 0 and self._recent_bytes <= RECENT_BYTES:
             return ()
-        chosen: list[Entry] = []
+        chosen: list[int] = []
         excess = self._recent_bytes - RECENT_BYTES
         for index, entry in self._recent.items():
             if index > self.durable_index or (surplus <= 0 and excess <= 0):

@@ -351,7 +351,7 @@ class Core:
                 role.restore_stored(event)
             case events.RestoreFailed():
                 role.restore_failed(event)
-            case events.WriteFailed():
+            case events.Fatal():
                 self.stop(event.reason)
             case events.Shutdown():
                 self.stop()
@@ -389,7 +389,7 @@ class Core:
         self.role.written()
 
     def _snapshot_taken(self, meta: SnapshotMeta) -> None:
-        if meta.index <= self.log.snapshot_index:
+        if meta.index < self.log.snapshot_index:
             return
         self.snapshot = meta
         self.log.set_snapshot(meta.index, meta.term)

@@ -36,32 +36,28 @@ class Observation:
 
 
 class RaftOperations(Protocol):
-    """What ``pyraft_lite.runtime.Raft`` offers. Every coroutine raises RaftError (see ``core.errors``) if the operation
-    fails; ``timeout`` (seconds, None: no limit) bounds only how long the node may take to take the operation in
-    (EnqueueTimeoutError). Call everything on the event loop.
+    """What ``pyraft_lite.runtime.Raft`` offers, all of it on the event loop. Every coroutine raises RaftError (see
+    ``core.errors``) if the operation fails. Whoever does not want to wait for ever uses ``asyncio.timeout``; the
+    operation may take effect all the same.
     """
 
-    async def apply(self, data: bytes, extensions: bytes = b"", timeout: float | None = None) -> Applied:
+    async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         """Replicates a command; returns when it is committed and applied here."""
         ...
 
-    async def barrier(self, timeout: float | None = None) -> int:
+    async def barrier(self) -> int:
         """Returns, with its own index, when all that was proposed before is applied here."""
         ...
 
-    async def add_voter(
-        self, server_id: str, address: str, previous_index: int = 0, timeout: float | None = None
-    ) -> int:
+    async def add_voter(self, server_id: str, address: str, previous_index: int = 0) -> int:
         """Adds a voter (caught up first, R11) or promotes a nonvoter; returns the index of the configuration."""
         ...
 
-    async def add_nonvoter(
-        self, server_id: str, address: str, previous_index: int = 0, timeout: float | None = None
-    ) -> int: ...
+    async def add_nonvoter(self, server_id: str, address: str, previous_index: int = 0) -> int: ...
 
-    async def demote_voter(self, server_id: str, previous_index: int = 0, timeout: float | None = None) -> int: ...
+    async def demote_voter(self, server_id: str, previous_index: int = 0) -> int: ...
 
-    async def remove_server(self, server_id: str, previous_index: int = 0, timeout: float | None = None) -> int: ...
+    async def remove_server(self, server_id: str, previous_index: int = 0) -> int: ...
 
     async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
         """Hands leadership to a voter, without a ``server_id`` to the most up to date (R14); returns when it is

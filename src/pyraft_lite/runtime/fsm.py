@@ -5,10 +5,18 @@ from typing import BinaryIO, Protocol
 from pyraft_lite.core.entry import Entry
 
 
+class Sink(Protocol):
+    """Where a snapshot is written to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Adds bytes; returns how many, which is all of them."""
+        ...
+
+
 class FSMSnapshot(Protocol):
     """A frozen view of the state, made by :meth:`FSM.snapshot`."""
 
-    def persist(self, sink: BinaryIO, /) -> None:
+    def persist(self, sink: Sink, /) -> None:
         """Writes the state. Called on another thread than the FSM's, while later entries are applied: it must not
         look at state that :meth:`FSM.apply` changes. An exception cancels the snapshot."""
         ...

@@ -1,0 +1,42 @@
+"""How one node runs: who it is, the protocol's settings, and when it takes snapshots. All times are in seconds."""
+
+from dataclasses import dataclass, field
+
+from pyraft_lite.core import Settings
+
+MIN_SNAPSHOT_INTERVAL = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The configuration of a node, with hashicorp/raft's defaults.
+
+    Attributes:
+        local_id: The node's name in the cluster; it must never change and never be another node's.
+        local_address: Where peers reach it, ``host:port``.
+        settings: Timeouts and limits of the protocol.
+        snapshot_interval: How often to look whether a snapshot is due, up to twice as long at random so that not all
+            nodes do it at once.
+        snapshot_threshold: A snapshot is due after so many entries since the last.
+
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    local_id: str
+    local_address: str
+    settings: Settings = field(default_factory=Settings)
+    snapshot_interval: float = 120.0
+    snapshot_threshold: int = 8192
+
+    def __post_init__(self) -> None:
+        if not self.local_id:
+            raise ValueError("local_id is empty, must be the node's name in the cluster")
+        if not self.local_address:
+            raise ValueError("local_address is empty, must be host:port")
+        if not self.snapshot_interval >= MIN_SNAPSHOT_INTERVAL:
+            raise ValueError(
+                f"snapshot_interval is {self.snapshot_interval:g} s, must be at least {MIN_SNAPSHOT_INTERVAL:g} s"
+            )
+        if self.snapshot_threshold < 1:
+            raise ValueError(f"snapshot_threshold is {self.snapshot_threshold}, must be at least 1")

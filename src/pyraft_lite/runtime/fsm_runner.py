@@ -1,0 +1,192 @@
+"""The FSM thread: feeds committed entries to the user's state machine, without ever keeping Raft waiting."""
+
+import asyncio
+from bisect import insort
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, TypeVar
+
+from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
+from pyraft_lite.core.snapshot import SnapshotMeta
+from pyraft_lite.runtime.api import Applied
+from pyraft_lite.runtime.fsm import FSM, FSMSnapshot
+from pyraft_lite.storage.interfaces import SnapshotStore
+
+T = TypeVar("T")
+
+BATCH_BYTES = 1024 * 1024
+"""How much is handed to the thread at a time; bounds what a slow FSM keeps in memory."""
+
+
+class FsmRunner:
+    """Applies entries, restores and freezes snapshots, in order, on one thread. All methods belong to the event loop.
+
+    Attributes:
+        applied_index: The state machine has seen everything up to here.
+    """
+
+    def __init__(
+        self,
+        fsm: FSM,
+        snapshots: SnapshotStore,
+        read_entries: Callable[[int, int, int], Sequence[Entry]],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        """``read_entries(low, high, max_bytes)`` reads the log; ``on_failed`` gets why the state machine failed, which
+        is
+        fatal: replicas would differ."""
+        self._fsm = fsm
+        self._snapshots = snapshots
+        self._read_entries = read_entries
+        self._on_failed = on_failed
+        self._executor = ThreadPoolExecutor(1, "raft-fsm")
+        self._work: asyncio.Task[None] | None = None
+        self._failed = False
+        self._commit_index = 0
+        self._restore: SnapshotMeta | None = None
+        self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
+        self._proposed: dict[int, asyncio.Future[Applied]] = {}
+        self._readers: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._readers_seen = 0
+        self.applied_index = 0
+
+    @property
+    def pending(self) -> int:
+        """How many committed entries are not applied yet."""
+        return self._commit_index - self.applied_index
+
+    async def load(self, meta: SnapshotMeta) -> None:
+        """Restores the state a node starts with.
+
+        Raises:
+            StorageError: the snapshot can't be read.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
+        self.applied_index = self._commit_index = meta.index
+
+    def commit(self, index: int, proposed: Sequence[tuple[int, asyncio.Future[Applied]]]) -> None:
+        """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
+        self._commit_index = index
+        self._proposed.update(proposed)
+        self._wake()
+
+    def restore(self, meta: SnapshotMeta) -> None:
+        """Replaces the state by this snapshot; what it includes is not applied one by one any more."""
+        self._restore = meta
+        self._commit_index = max(self._commit_index, meta.index)
+        self._wake()
+
+    async def freeze(self) -> tuple[int, FSMSnapshot]:
+        """The state machine's frozen state, and the index it has applied."""
+        future: asyncio.Future[tuple[int, FSMSnapshot]] = asyncio.get_running_loop().create_future()
+        self._freezes.append(future)
+        self._wake()
+        return await future
+
+    def when_applied(self, index: int, reader: asyncio.Future[int]) -> None:
+        """Gives ``reader`` the applied index once it has reached ``index``."""
+        if self.applied_index >= index:
+            _resolve(reader, self.applied_index)
+        else:
+            self._readers_seen += 1
+            insort(self._readers, (index, self._readers_seen, reader))
+
+    def fail_readers(self, error: RaftError) -> None:
+        """Whoever waits for an index to be applied waits in vain: it may never be committed."""
+        for _, _, reader in self._readers:
+            _reject(reader, error)
+        self._readers.clear()
+
+    async def close(self, error: RaftError) -> None:
+        """Ends the thread after what it is at; everybody who still waits gets ``error``."""
+        self._failed = True
+        if self._work is not None:
+            await self._work
+        await asyncio.to_thread(self._executor.shutdown)
+        for future in (*self._proposed.values(), *self._freezes):
+            _reject(future, error)
+        self._proposed.clear()
+        self._freezes.clear()
+        self.fail_readers(error)
+
+    # -- the work ---------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._work is None and not self._failed:
+            self._work = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while not self._failed:
+                if self._restore is not None:
+                    await self._run_restore(self._restore)
+                elif self._freezes:
+                    await self._run_freeze(self._freezes.pop())
+                elif self.applied_index < self._commit_index:
+                    await self._run_apply()
+                else:
+                    break
+        except Exception as error:
+            # Whatever a user's state machine raises: going on would make this replica differ from the others.
+            self._failed = True
+            self._on_failed(f"state machine failed after index {self.applied_index}: {type(error).__name__}: {error}")
+        finally:
+            self._work = None
+
+    async def _run_restore(self, meta: SnapshotMeta) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._restore_from, meta)
+        if self._restore is meta:
+            self._restore = None
+        for index in [index for index in self._proposed if index <= meta.index]:
+            _reject(self._proposed.pop(index), AbortedByRestoreError())
+        self._set_applied(max(self.applied_index, meta.index))
+
+    def _restore_from(self, meta: SnapshotMeta) -> None:
+        source: BinaryIO
+        _, source = self._snapshots.open(meta.id)
+        with source:
+            self._fsm.restore(source)
+
+    async def _run_freeze(self, future: asyncio.Future[tuple[int, FSMSnapshot]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            frozen = await loop.run_in_executor(self._executor, self._fsm.snapshot)
+        except Exception as error:
+            # A state that can't be frozen now is still the right state.
+            _reject(future, RaftError(f"state machine failed to snapshot: {type(error).__name__}: {error}"))
+        else:
+            _resolve(future, (self.applied_index, frozen))
+
+    async def _run_apply(self) -> None:
+        entries = self._read_entries(self.applied_index + 1, self._commit_index, BATCH_BYTES)
+        loop = asyncio.get_running_loop()
+        responses = await loop.run_in_executor(self._executor, self._apply, entries)
+        if self._proposed:
+            for entry, response in zip(entries, responses, strict=True):
+                future = self._proposed.pop(entry.index, None)
+                if future is not None:
+                    _resolve(future, Applied(entry.index, response))
+        self._set_applied(entries[-1].index)
+
+    def _apply(self, entries: Sequence[Entry]) -> list[object]:
+        return [self._fsm.apply(entry) if entry.type is EntryType.COMMAND else None for entry in entries]
+
+    def _set_applied(self, index: int) -> None:
+        self.applied_index = index
+        ready = 0
+        while ready < len(self._readers) and self._readers[ready][0] <= index:
+            _resolve(self._readers[ready][2], index)
+            ready += 1
+        del self._readers[:ready]
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _reject(future: asyncio.Future[Any], error: RaftError) -> None:
+    if not future.done():
+        future.set_exception(error)

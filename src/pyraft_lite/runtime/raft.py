@@ -1,0 +1,474 @@
+"""A Raft node: drives the core with real time, disk, network and the user's state machine."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+from pyraft_lite.core import Core, State, effects, events
+from pyraft_lite.core.configuration import Change, ChangeCommand, Configuration
+from pyraft_lite.core.entry import EntryType
+from pyraft_lite.core.errors import LeadershipLostError, RaftError, ShutdownError, StorageError
+from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request, Response
+from pyraft_lite.core.snapshot import SnapshotMeta
+from pyraft_lite.runtime.api import Applied, Leader, Observation
+from pyraft_lite.runtime.config import Config
+from pyraft_lite.runtime.fsm import FSM
+from pyraft_lite.runtime.fsm_runner import FsmRunner
+from pyraft_lite.runtime.hard_state import load_hard_state
+from pyraft_lite.runtime.outbox import Outbox
+from pyraft_lite.runtime.snapshots import Snapshots
+from pyraft_lite.runtime.stats import collect_stats
+from pyraft_lite.runtime.transport import Transport
+from pyraft_lite.runtime.writer import Writer
+from pyraft_lite.storage import configuration_codec
+from pyraft_lite.storage.interfaces import LogStore, SnapshotStore, StableStore
+
+logger = logging.getLogger("raft")
+
+_LEVELS = {
+    effects.Level.DEBUG: logging.DEBUG,
+    effects.Level.INFO: logging.INFO,
+    effects.Level.WARNING: logging.WARNING,
+    effects.Level.ERROR: logging.ERROR,
+}
+
+GONE_PROBES = (0.0, 0.01, 0.05)
+"""Seconds to wait before each look whether a lost leader's process is gone: a dying process closes its connections and
+its listening socket one after the other (R19)."""
+
+
+@dataclass(eq=False, slots=True)
+class _Operation:
+    """A token of the core: somebody waits for this future.
+
+    Attributes:
+        until_applied: A read, which waits until its index is applied.
+        source: The user's snapshot, if the operation restores one.
+    """
+
+    future: asyncio.Future[Any]
+    until_applied: bool = False
+    source: BinaryIO | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _IncomingRpc:
+    """A token of the core: a peer waits for this answer; ``chunks`` follow if it sends a snapshot."""
+
+    future: asyncio.Future[Any]
+    chunks: AsyncIterator[bytes] | None = None
+
+
+class Raft:
+    """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
+
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine and
+    snapshots, which have threads of their own: however slow they are, heartbeats go on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        fsm: FSM,
+        log_store: LogStore,
+        stable_store: StableStore,
+        snapshot_store: SnapshotStore,
+        transport: Transport,
+    ) -> None:
+        """The stores stay the caller's, to be closed after :meth:`shutdown`. The log and stable store may be one
+        object: then term, vote and entries share commits."""
+        self._config = config
+        self._log_store = log_store
+        self._stable_store = stable_store
+        self._transport = transport
+        self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
+        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal)
+        self._snapshots = Snapshots(snapshot_store, transport, self._post)
+        self._outbox = Outbox(transport, self._post)
+        self._core: Core
+        self._epoch = 0.0
+        self._inbox: list[events.Event] = []
+        self._stepping = False
+        self._proposals: list[events.Proposal] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._observers: list[Callable[[Observation], None]] = []
+        self._snapshot_lock = asyncio.Lock()
+        self._stopping = asyncio.Event()
+        self._ended: asyncio.Task[None] | None = None
+        self.failure = ""
+
+    async def start(self) -> None:
+        """Loads what is stored and begins to take part in the cluster.
+
+        Raises:
+            StorageError: what is stored can't be read, or can't be true.
+        """
+        loop = asyncio.get_running_loop()
+        snapshot = await self._load_snapshot()
+        self._epoch = time.time() - loop.time()
+        self._core = Core(
+            Peer(self._config.local_id, self._config.local_address),
+            self._config.settings,
+            self._log_store,
+            configuration_codec,
+            random.Random(),
+            now=loop.time(),
+            epoch=self._epoch,
+            hard_state=load_hard_state(self._stable_store),
+            snapshot=snapshot,
+        )
+        configurations = self._core.configurations
+        _log(
+            logging.INFO,
+            "initial configuration",
+            index=configurations.latest_index,
+            servers=configurations.latest.describe(),
+        )
+        _log(logging.INFO, "entering follower state", follower=f"Node at {self._config.local_address} [Follower]")
+        self._transport.bind(self)
+        self._arm_timer()
+        self._spawn(self._snapshot_now_and_then())
+
+    # -- operations -------------------------------------------------------------------------------------------------
+
+    async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
+        return await self._propose(EntryType.COMMAND, data, extensions)
+
+    async def barrier(self) -> int:
+        return (await self._propose(EntryType.BARRIER)).index
+
+    async def add_voter(self, server_id: str, address: str, previous_index: int = 0) -> int:
+        return await self._change(ChangeCommand.ADD_VOTER, server_id, address, previous_index)
+
+    async def add_nonvoter(self, server_id: str, address: str, previous_index: int = 0) -> int:
+        return await self._change(ChangeCommand.ADD_NONVOTER, server_id, address, previous_index)
+
+    async def demote_voter(self, server_id: str, previous_index: int = 0) -> int:
+        return await self._change(ChangeCommand.DEMOTE_VOTER, server_id, "", previous_index)
+
+    async def remove_server(self, server_id: str, previous_index: int = 0) -> int:
+        return await self._change(ChangeCommand.REMOVE_SERVER, server_id, "", previous_index)
+
+    async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
+        operation = self._operation()
+        self._post(events.TransferLeadership(operation, server_id, address))
+        await operation.future
+
+    async def verify_leader(self) -> None:
+        operation = self._operation()
+        self._post(events.ReadIndex(operation))
+        await operation.future
+
+    async def read_index(self, lease: bool = False) -> int:
+        operation = self._operation(until_applied=True)
+        self._post(events.ReadIndex(operation, lease))
+        return int(await operation.future)
+
+    async def snapshot(self) -> str:
+        async with self._snapshot_lock:
+            if self.state is State.SHUTDOWN:
+                raise ShutdownError
+            applied, frozen = await self._fsm.freeze()
+            meta = await self._snapshots.take(frozen, applied, self._core.snapshot_point)
+            self._post(events.SnapshotTaken(meta))
+            return meta.id
+
+    async def restore(self, source: BinaryIO) -> None:
+        """Replaces the state of the whole cluster by a snapshot of the user's, for disaster recovery.
+
+        As in hashicorp/raft, whoever's proposals are under way gets AbortedByRestoreError, and until this returns the
+        new state is on the leader alone: should it die before that, it must not come back with its data.
+
+        Args:
+            source: What :meth:`FSMSnapshot.persist` of the same application once wrote; read on another thread.
+        """
+        operation = self._operation()
+        operation.source = source
+        self._post(events.RestoreState(operation))
+        await operation.future
+
+    async def shutdown(self) -> None:
+        self._post(events.Shutdown())
+        await self.wait_stopped()
+
+    async def wait_stopped(self) -> None:
+        """Returns when the node has stopped, for whatever reason, and its threads have ended; ``failure`` then says
+        what of its storage or state machine failed, "" if nothing did."""
+        while self._ended is None:
+            await self._stopping.wait()
+        await asyncio.shield(self._ended)
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._core.state
+
+    @property
+    def leader(self) -> Leader:
+        leader = self._core.leader
+        return Leader(leader.id, leader.address) if leader else Leader()
+
+    @property
+    def last_index(self) -> int:
+        return self._core.log.last_index
+
+    @property
+    def applied_index(self) -> int:
+        return self._fsm.applied_index
+
+    @property
+    def last_contact(self) -> float | None:
+        if self.state is State.LEADER:
+            return time.time()
+        contact = self._core.last_contact
+        return None if contact is None else self._epoch + contact
+
+    @property
+    def configuration(self) -> Configuration:
+        return self._core.configurations.latest
+
+    def stats(self) -> dict[str, str]:
+        return collect_stats(self._core, asyncio.get_running_loop().time(), self.applied_index, self._fsm.pending)
+
+    def observe(self, observer: Callable[[Observation], None]) -> Callable[[], None]:
+        self._observers.append(observer)
+        return partial(self._observers.remove, observer)
+
+    # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
+
+    async def handle(self, request: Request) -> Response:
+        rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
+        self._post(events.Receive(rpc, request))
+        response: Response = await rpc.future
+        return response
+
+    async def handle_snapshot(
+        self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> InstallSnapshotResponse:
+        rpc = _IncomingRpc(asyncio.get_running_loop().create_future(), chunks)
+        self._post(events.Receive(rpc, request))
+        response: InstallSnapshotResponse = await rpc.future
+        return response
+
+    def stream_lost(self, peer_address: str) -> None:
+        if self.state is State.FOLLOWER and self.leader.address == peer_address:
+            self._spawn(self._look_for_leader(peer_address))
+
+    async def _look_for_leader(self, address: str) -> None:
+        """Tells the core if nobody listens at the leader's address any more (R19)."""
+        for delay in GONE_PROBES:
+            await asyncio.sleep(delay)
+            if await self._transport.is_refused(address):
+                self._post(events.LeaderGone(address))
+                return
+
+    # -- driving the core ---------------------------------------------------------------------------------------------
+
+    def _post(self, event: events.Event) -> None:
+        """Lets the core see an event, and carries out what it wants; events that come of that wait their turn."""
+        self._inbox.append(event)
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            now = asyncio.get_running_loop().time
+            while self._inbox:
+                for effect in self._core.step(self._inbox.pop(0), now()):
+                    self._carry_out(effect)
+        finally:
+            self._stepping = False
+        self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        """Keeps one timer, at or before the core's deadline: most deadlines move on before they come."""
+        deadline = self._core.deadline()
+        if deadline is None or (self._timer_at is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_at = None
+        deadline = self._core.deadline()
+        if deadline is not None and deadline <= asyncio.get_running_loop().time():
+            self._post(events.Tick())
+        else:
+            self._arm_timer()
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Write():
+                self._writer.submit(effect)
+            case effects.Send():
+                self._outbox.send(effect)
+            case effects.Respond():
+                _resolve(_rpc(effect.rpc).future, effect.response)
+            case effects.Apply():
+                waiting = [(index, _operation(token).future) for index, token in effect.waiting]
+                self._fsm.commit(effect.to_index, waiting)
+            case effects.Complete():
+                _resolve(_operation(effect.token).future, effect.index)
+            case effects.ReadReady():
+                self._read_ready(_operation(effect.token), effect.index)
+            case effects.Fail():
+                _reject(_operation(effect.token).future, effect.error)
+            case effects.RoleChanged():
+                self._role_changed(effect)
+            case effects.Note():
+                _log(_LEVELS[effect.level], effect.message, **effect.fields)
+            case effects.Refuse():
+                _reject(_rpc(effect.rpc).future, effect.error)
+            case effects.CloseStream():
+                self._outbox.close_stream(effect.to)
+            case effects.CompactLog():
+                self._writer.compact(effect.to_index)
+            case effects.SendSnapshot():
+                self._spawn(self._snapshots.send(effect))
+            case effects.ReceiveSnapshot():
+                chunks = _rpc(effect.rpc).chunks
+                assert chunks is not None, "only handle_snapshot passes InstallSnapshot requests on"
+                self._spawn(self._snapshots.receive(effect, chunks))
+            case effects.RestoreSnapshot():
+                self._fsm.restore(effect.meta)
+            case effects.StoreRestore():
+                source = _operation(effect.token).source
+                assert source is not None, "only restore posts RestoreState"
+                self._spawn(self._snapshots.store_restore(effect, source))
+            case effects.Stopped():
+                self._stop(effect.reason)
+
+    def _on_written(self, seq: int) -> None:
+        self._post(events.Written(seq))
+
+    def _on_fatal(self, reason: str) -> None:
+        self._post(events.Fatal(reason))
+
+    def _read_entries(self, low: int, high: int, max_bytes: int) -> Any:
+        return self._core.log.entries(low, high, max_bytes)
+
+    def _read_ready(self, operation: _Operation, index: int) -> None:
+        if operation.until_applied:
+            self._fsm.when_applied(index, operation.future)
+        else:
+            _resolve(operation.future, index)
+
+    def _role_changed(self, change: effects.RoleChanged) -> None:
+        if change.state is not State.LEADER:
+            self._fsm.fail_readers(LeadershipLostError())
+        observation = Observation(change.state, change.term, Leader(change.leader_id, change.leader_address))
+        for observer in list(self._observers):
+            observer(observation)
+
+    # -- proposals ----------------------------------------------------------------------------------------------------
+
+    def _operation(self, *, until_applied: bool = False) -> _Operation:
+        return _Operation(asyncio.get_running_loop().create_future(), until_applied)
+
+    async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
+        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
+        operation = self._operation()
+        self._proposals.append(events.Proposal(operation, type, data, extensions))
+        if len(self._proposals) == 1:
+            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        applied: Applied = await operation.future
+        return applied
+
+    def _flush_proposals(self) -> None:
+        proposals, self._proposals = self._proposals, []
+        self._post(events.Propose(tuple(proposals)))
+
+    async def _change(self, command: ChangeCommand, server_id: str, address: str, previous_index: int) -> int:
+        operation = self._operation()
+        self._post(events.ChangeMembership(operation, Change(command, server_id, address, previous_index)))
+        return int(await operation.future)
+
+    # -- snapshots ----------------------------------------------------------------------------------------------------
+
+    async def _load_snapshot(self) -> SnapshotMeta | None:
+        """Restores the newest snapshot that can be read, as hashicorp/raft does; the log must hold what came after
+        it."""
+        newest = self._snapshots.list()
+        for meta in newest:
+            try:
+                await self._fsm.load(meta)
+            except StorageError as error:
+                _log(logging.ERROR, "failed to restore snapshot", id=meta.id, error=str(error))
+                continue
+            _log(logging.INFO, "restored from snapshot", id=meta.id, last_index=meta.index, last_term=meta.term)
+            return meta
+        if newest:
+            raise StorageError(f"none of the {len(newest)} snapshots can be restored; see the log for why")
+        return None
+
+    async def _snapshot_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.snapshot_interval * (1 + random.random()))
+            if self.last_index - self._core.log.snapshot_index < self._config.snapshot_threshold:
+                continue
+            try:
+                snapshot_id = await self.snapshot()
+            except RaftError as error:
+                _log(logging.ERROR, "failed to take snapshot", error=str(error))
+            else:
+                _log(logging.INFO, "snapshot complete", id=snapshot_id)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop(self, reason: str) -> None:
+        self.failure = reason
+        if reason:
+            _log(logging.ERROR, "node stops", error=reason)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ended = asyncio.get_running_loop().create_task(self._end())
+        self._stopping.set()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._outbox.close()
+        await self._transport.close()
+        await self._writer.close()
+        await self._fsm.close(ShutdownError())
+
+
+def _operation(token: events.Token) -> _Operation:
+    assert isinstance(token, _Operation)
+    return token
+
+
+def _rpc(token: events.Token) -> _IncomingRpc:
+    assert isinstance(token, _IncomingRpc)
+    return token
+
+
+def _resolve(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():  # whoever waited may have given up
+        future.set_result(value)
+
+
+def _reject(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _log(level: int, message: str, **fields: object) -> None:
+    if logger.isEnabledFor(level):
+        shown = {name.replace("_", "-"): value for name, value in fields.items()}
+        logger.log(level, message, extra={"fields": shown})

@@ -1,0 +1,132 @@
+"""Moves snapshots between the state machine, the store and peers. The bytes are handled on threads, in chunks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO
+
+from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
+from pyraft_lite.core.errors import NothingToSnapshotError, RaftError, StorageError
+from pyraft_lite.core.events import (
+    Event,
+    RestoreFailed,
+    RestoreStored,
+    RpcFailed,
+    RpcResponse,
+    SnapshotReceived,
+    SnapshotReceiveFailed,
+)
+from pyraft_lite.core.snapshot import SnapshotMeta
+from pyraft_lite.runtime.fsm import FSMSnapshot
+from pyraft_lite.runtime.transport import Transport, TransportError
+from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotStore
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class Snapshots:
+    """What a node does with snapshots, each operation on its own."""
+
+    def __init__(self, store: SnapshotStore, transport: Transport, post: Callable[[Event], None]) -> None:
+        self._store = store
+        self._transport = transport
+        self._post = post
+
+    def list(self) -> "list[SnapshotMeta]":
+        """The stored snapshots, newest first."""
+        return [*self._store.list()]
+
+    async def take(self, frozen: FSMSnapshot, index: int, describe: Callable[[int], SnapshotMeta]) -> SnapshotMeta:
+        """Stores the frozen state, which is that after ``index``.
+
+        Raises:
+            RaftError: nothing is applied yet, the state was replaced meanwhile, or it can't be written.
+        """
+        try:
+            if index == 0:
+                raise NothingToSnapshotError
+            point = describe(index)
+            return await asyncio.to_thread(self._persist, frozen, point)
+        finally:
+            frozen.release()
+
+    def _persist(self, frozen: FSMSnapshot, point: SnapshotMeta) -> SnapshotMeta:
+        sink = self._create(point)
+        try:
+            frozen.persist(sink)
+            return sink.close()
+        except RaftError:
+            raise
+        except Exception as error:
+            # Whatever a user's state machine raises: this snapshot is lost, the node goes on.
+            raise RaftError(f"failed to persist snapshot: {type(error).__name__}: {error}") from error
+        finally:
+            sink.cancel()
+
+    def _create(self, point: SnapshotMeta) -> SnapshotSink:
+        return self._store.create(
+            index=point.index,
+            term=point.term,
+            configuration=point.configuration,
+            configuration_index=point.configuration_index,
+        )
+
+    async def send(self, effect: SendSnapshot) -> None:
+        """Streams a stored snapshot to a peer."""
+        try:
+            _, source = await asyncio.to_thread(self._store.open, effect.snapshot_id)
+            with source:
+                response = await self._transport.install_snapshot(effect.to, effect.request, _chunks_of(source))
+        except (TransportError, StorageError) as error:
+            self._post(RpcFailed(effect.rpc_id, str(error)))
+        else:
+            self._post(RpcResponse(effect.rpc_id, response))
+
+    async def receive(self, effect: ReceiveSnapshot, chunks: AsyncIterator[bytes]) -> None:
+        """Stores a snapshot that a peer streams to us; nothing of it remains unless it is whole (R15)."""
+        request = effect.request
+        sink: SnapshotSink | None = None
+        try:
+            sink = await asyncio.to_thread(
+                self._store.create,
+                index=request.last_index,
+                term=request.last_term,
+                configuration=request.configuration,
+                configuration_index=request.configuration_index,
+            )
+            size = 0
+            async for chunk in chunks:
+                size += await asyncio.to_thread(sink.write, chunk)
+            if size != request.size:
+                raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
+            meta = await asyncio.to_thread(sink.close)
+        except (RaftError, TransportError) as error:
+            self._post(SnapshotReceiveFailed(effect.rpc, str(error)))
+        else:
+            self._post(SnapshotReceived(effect.rpc, meta))
+        finally:
+            if sink is not None:
+                sink.cancel()
+
+    async def store_restore(self, effect: StoreRestore, source: BinaryIO) -> None:
+        """Stores a user's snapshot under the index the core chose for it."""
+        point = SnapshotMeta("", effect.index, effect.term, effect.configuration, effect.configuration_index, 0)
+        try:
+            meta = await asyncio.to_thread(self._copy, source, point)
+        except (StorageError, OSError) as error:
+            self._post(RestoreFailed(effect.token, f"failed to store the snapshot to restore: {error}"))
+        else:
+            self._post(RestoreStored(effect.token, meta))
+
+    def _copy(self, source: BinaryIO, point: SnapshotMeta) -> SnapshotMeta:
+        sink = self._create(point)
+        try:
+            while chunk := source.read(CHUNK_BYTES):
+                sink.write(chunk)
+            return sink.close()
+        finally:
+            sink.cancel()
+
+
+async def _chunks_of(source: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
+        yield chunk
