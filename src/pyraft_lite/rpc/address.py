@@ -1,5 +1,13 @@
 """Addresses of the form ``host:port``, as servers have them."""
 
+import asyncio
+import errno
+import socket
+from typing import Any
+
+NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What a socket says of an address that this machine is not set up for, such as ``::1`` where there is no IPv6."""
+
 
 def split_address(address: str) -> tuple[str, int]:
     """The host and port of an address; an IPv6 host stands in brackets (``[::1]:50051``), and loses them here.
@@ -14,3 +22,17 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in host and not bracketed):
         raise ValueError(f"invalid address {address!r}: want host:port, such as localhost:50051 or [::1]:50051")
     return (host[1:-1] if bracketed else host), int(port)
+
+
+async def resolve(address: str) -> list[tuple[socket.AddressFamily, Any]]:
+    """All that ``address`` stands for: address families with what ``socket.bind`` and ``socket.connect`` take.
+
+    Raises:
+        ValueError: the address is not of the form ``host:port``.
+        OSError: the host is unknown.
+    """
+    host, port = split_address(address)
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return [(family, place) for family, _, _, _, place in found]

@@ -9,15 +9,13 @@ A service is written once, as a servicer of the generated code, and added to any
 - uses nothing of the call's context but :class:`CallContext`.
 """
 
-import asyncio
-import errno
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 
-from pyraft_lite.rpc.address import split_address
+from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
@@ -116,26 +114,21 @@ async def _check_free(address: str) -> None:
     grpcio would be content with one of them (``localhost`` is two: 127.0.0.1 and ::1), and does not say why it is not.
     """
     try:
-        host, port = split_address(address)
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (ValueError, socket.gaierror) as error:
+        found = await resolve(address)
+    except (ValueError, OSError) as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
-    unusable: OSError | None = None
-    usable = False
-    for family, kind, protocol, _, place in found:
+    usable, reason = False, ""
+    for family, place in found:
         try:
-            with socket.socket(family, kind, protocol) as probe:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(place)
             usable = True
         except OSError as error:
-            # A host may well have an address here (::1) that this machine is not set up for.
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
-            unusable = error
+            reason = error.strerror or str(error)
+            if error.errno not in NO_SUCH_FAMILY:
+                raise ListenError(f"cannot listen on {address}: {reason}") from error
     if not usable:
-        raise ListenError(f"cannot listen on {address}: {unusable and unusable.strerror}") from unusable
+        raise ListenError(f"cannot listen on {address}: {reason}")

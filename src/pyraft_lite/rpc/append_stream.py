@@ -1,0 +1,69 @@
+"""One incoming stream of appends: read ahead, answered in order."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import cast
+
+from pyraft_lite.core.messages import AppendEntriesResponse, Response
+from pyraft_lite.rpc import wire
+from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
+from pyraft_lite.runtime.transport import RpcHandler
+
+MAX_IN_FLIGHT = 64
+"""How many requests of a stream may be under way at a time; the next ones wait in the network."""
+
+
+class AppendStream:
+    """Starts each request as it comes, so that their waits for the disk overlap."""
+
+    def __init__(self, handler: RpcHandler, messages: AsyncIterator[pb.AppendEntriesRequest]) -> None:
+        self._handler = handler
+        self._messages = messages
+        self._started: asyncio.Queue[asyncio.Task[Response] | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._reader = asyncio.create_task(self._read())
+
+    def close(self) -> None:
+        """Ends the stream once what was taken in is answered."""
+        self._reader.cancel()
+
+    async def responses(self) -> AsyncGenerator[AppendEntriesResponse, None]:
+        """The responses, in the order of the requests; to be used once.
+
+        Raises:
+            WireError, DecodeError: a message made no sense; those before it have been answered.
+            RaftError: there is no response to a request, and none to those after it.
+        """
+        try:
+            while (response := await self._started.get()) is not None:
+                yield cast(AppendEntriesResponse, await response)
+                self._room.release()
+            await asyncio.wait([self._reader])
+            if not self._reader.cancelled():
+                self._reader.result()
+        finally:
+            await self._drop()
+
+    async def _read(self) -> None:
+        """Starts requests until the stream ends; None in the queue says that it has."""
+        sender = ""
+        try:
+            async for message in self._messages:
+                request = wire.decode_append_request(message)
+                sender = request.sender.address
+                await self._room.acquire()
+                self._started.put_nowait(asyncio.create_task(self._handler.handle(request)))
+        finally:
+            self._started.put_nowait(None)
+            if sender:
+                self._handler.stream_lost(sender)
+
+    async def _drop(self) -> None:
+        """Cancels what nobody waits for any more."""
+        left: list[asyncio.Task[Response]] = []
+        while not self._started.empty():
+            if response := self._started.get_nowait():
+                left.append(response)
+        for task in (self._reader, *left):
+            task.cancel()
+        await asyncio.gather(self._reader, *left, return_exceptions=True)

@@ -1,0 +1,243 @@
+"""The core's messages as they go over the wire, and back.
+
+The peer is hashicorp/raft, protocol version 3, behind Jille/raft-grpc-transport. What it would never send is refused
+with :class:`WireError`; what its older versions leave out is filled in: 1.1 and 1.2 name the sender only in the
+deprecated ``leader`` and ``candidate``, so that its id stays unknown (R4).
+
+``encode_…`` makes the message for a value, ``decode_…`` the value of a message; what a message may get wrong,
+``decode_…`` raises as WireError.
+"""
+
+# ruff: noqa: D103 - what a pair of functions is for is in their names.
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from pyraft_lite.core import messages as core
+from pyraft_lite.core.entry import NANOSECONDS, ZERO_TIME, Entry, EntryType
+from pyraft_lite.core.messages import Peer
+from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
+from pyraft_lite.storage.configuration_codec import MsgpackConfigurationCodec, encode_peers
+
+PROTOCOL_VERSION = 3
+"""What we speak."""
+
+OLDEST_PROTOCOL_VERSION = 2
+"""What we still take: one version back, as hashicorp/raft does."""
+
+SNAPSHOT_VERSION = 1
+
+END_OF_TIME = 253_402_300_800 * NANOSECONDS
+"""The end of the year 9999, where protobuf's timestamps end."""
+
+_ENTRY_TYPES = {int(entry_type): entry_type for entry_type in EntryType}
+_CONFIGURATIONS = MsgpackConfigurationCodec()
+
+
+class WireError(ValueError):
+    """A peer sent what the protocol has no meaning for; the message says what."""
+
+
+def _header(sender: Peer) -> pb.RPCHeader:
+    return pb.RPCHeader(protocol_version=PROTOCOL_VERSION, id=sender.id.encode(), addr=sender.address.encode())
+
+
+def _sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
+    """Who sent the request of this header; raises WireError if we do not speak the sender's protocol version."""
+    version = header.protocol_version
+    if not OLDEST_PROTOCOL_VERSION <= version <= PROTOCOL_VERSION:
+        raise WireError(
+            f"unsupported protocol version {version}: this node speaks {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}"
+        )
+    try:
+        return Peer(id=header.id.decode(), address=(header.addr or legacy_address).decode())
+    except UnicodeDecodeError as error:
+        raise WireError(f"the sender's id or address is not UTF-8: {error.object!r}") from error
+
+
+def _known_sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
+    """As :func:`_sender`, for a request that means nothing without its sender's address."""
+    sender = _sender(header, legacy_address)
+    if not sender.address:
+        raise WireError("the request does not say who sends it: rpc_header.addr is empty")
+    return sender
+
+
+def encode_entry(entry: Entry) -> pb.Log:
+    """An entry; a time of 0 is left out."""
+    appended_at = None
+    if entry.appended_at:
+        seconds, nanos = divmod(entry.appended_at, NANOSECONDS)
+        appended_at = Timestamp(seconds=seconds, nanos=nanos)
+    return pb.Log(
+        index=entry.index,
+        term=entry.term,
+        type=entry.type.value,  # type: ignore[arg-type]
+        data=entry.data,
+        extensions=entry.extensions,
+        appended_at=appended_at,
+    )
+
+
+def decode_entry(log: pb.Log) -> Entry:
+    """An entry; a time that was left out is 0."""
+    entry_type = _ENTRY_TYPES.get(log.type)
+    if entry_type is None:
+        raise WireError(f"entry {log.index} has an unknown type: {log.type}")
+    appended_at = log.appended_at.seconds * NANOSECONDS + log.appended_at.nanos
+    if not ZERO_TIME <= appended_at < END_OF_TIME:
+        raise WireError(f"entry {log.index} has an impossible time: {log.appended_at.seconds} s since 1970")
+    return Entry(log.index, log.term, entry_type, log.data, log.extensions, appended_at)
+
+
+def encode_append_request(request: core.AppendEntriesRequest) -> pb.AppendEntriesRequest:
+    return pb.AppendEntriesRequest(
+        rpc_header=_header(request.sender),
+        term=request.term,
+        leader=request.sender.address.encode(),
+        prev_log_entry=request.prev_index,
+        prev_log_term=request.prev_term,
+        entries=[encode_entry(entry) for entry in request.entries],
+        leader_commit_index=request.leader_commit,
+    )
+
+
+def decode_append_request(message: pb.AppendEntriesRequest) -> core.AppendEntriesRequest:
+    return core.AppendEntriesRequest(
+        term=message.term,
+        sender=_known_sender(message.rpc_header, message.leader),
+        prev_index=message.prev_log_entry,
+        prev_term=message.prev_log_term,
+        entries=tuple([decode_entry(log) for log in message.entries]),
+        leader_commit=message.leader_commit_index,
+    )
+
+
+def encode_append_response(response: core.AppendEntriesResponse, sender: Peer) -> pb.AppendEntriesResponse:
+    return pb.AppendEntriesResponse(
+        rpc_header=_header(sender),
+        term=response.term,
+        last_log=response.last_log,
+        success=response.success,
+        no_retry_backoff=response.no_retry_backoff,
+    )
+
+
+def decode_append_response(message: pb.AppendEntriesResponse) -> core.AppendEntriesResponse:
+    return core.AppendEntriesResponse(message.term, message.last_log, message.success, message.no_retry_backoff)
+
+
+def encode_vote_request(request: core.RequestVoteRequest) -> pb.RequestVoteRequest:
+    return pb.RequestVoteRequest(
+        rpc_header=_header(request.sender),
+        term=request.term,
+        candidate=request.sender.address.encode(),
+        last_log_index=request.last_index,
+        last_log_term=request.last_term,
+        leadership_transfer=request.leadership_transfer,
+    )
+
+
+def decode_vote_request(message: pb.RequestVoteRequest) -> core.RequestVoteRequest:
+    return core.RequestVoteRequest(
+        term=message.term,
+        sender=_known_sender(message.rpc_header, message.candidate),
+        last_index=message.last_log_index,
+        last_term=message.last_log_term,
+        leadership_transfer=message.leadership_transfer,
+    )
+
+
+def encode_vote_response(response: core.RequestVoteResponse, sender: Peer) -> pb.RequestVoteResponse:
+    return pb.RequestVoteResponse(rpc_header=_header(sender), term=response.term, granted=response.granted)
+
+
+def decode_vote_response(message: pb.RequestVoteResponse) -> core.RequestVoteResponse:
+    return core.RequestVoteResponse(message.term, message.granted)
+
+
+def encode_pre_vote_request(request: core.RequestPreVoteRequest) -> pb.RequestPreVoteRequest:
+    return pb.RequestPreVoteRequest(
+        rpc_header=_header(request.sender),
+        term=request.term,
+        last_log_index=request.last_index,
+        last_log_term=request.last_term,
+    )
+
+
+def decode_pre_vote_request(message: pb.RequestPreVoteRequest) -> core.RequestPreVoteRequest:
+    return core.RequestPreVoteRequest(
+        term=message.term,
+        sender=_known_sender(message.rpc_header),
+        last_index=message.last_log_index,
+        last_term=message.last_log_term,
+    )
+
+
+def encode_pre_vote_response(response: core.RequestPreVoteResponse, sender: Peer) -> pb.RequestPreVoteResponse:
+    return pb.RequestPreVoteResponse(rpc_header=_header(sender), term=response.term, granted=response.granted)
+
+
+def decode_pre_vote_response(message: pb.RequestPreVoteResponse) -> core.RequestPreVoteResponse:
+    return core.RequestPreVoteResponse(message.term, message.granted)
+
+
+def encode_timeout_now_request(request: core.TimeoutNowRequest) -> pb.TimeoutNowRequest:
+    return pb.TimeoutNowRequest(rpc_header=_header(request.sender))
+
+
+def decode_timeout_now_request(message: pb.TimeoutNowRequest) -> core.TimeoutNowRequest:
+    """From hashicorp/raft 1.1-1.2 the sender is unknown altogether: this request has no deprecated field for it."""
+    return core.TimeoutNowRequest(_sender(message.rpc_header))
+
+
+def encode_timeout_now_response(response: core.TimeoutNowResponse, sender: Peer) -> pb.TimeoutNowResponse:
+    return pb.TimeoutNowResponse(rpc_header=_header(sender))
+
+
+def decode_timeout_now_response(message: pb.TimeoutNowResponse) -> core.TimeoutNowResponse:
+    return core.TimeoutNowResponse()
+
+
+def encode_snapshot_request(request: core.InstallSnapshotRequest) -> pb.InstallSnapshotRequest:
+    """The first message of the stream; those that follow hold nothing but ``data``."""
+    return pb.InstallSnapshotRequest(
+        rpc_header=_header(request.sender),
+        term=request.term,
+        leader=request.sender.address.encode(),
+        last_log_index=request.last_index,
+        last_log_term=request.last_term,
+        peers=encode_peers(request.configuration),
+        configuration=_CONFIGURATIONS.encode(request.configuration),
+        configuration_index=request.configuration_index,
+        size=request.size,
+        snapshot_version=SNAPSHOT_VERSION,
+    )
+
+
+def decode_snapshot_request(message: pb.InstallSnapshotRequest) -> core.InstallSnapshotRequest:
+    """Of the first message of the stream, all but ``data``."""
+    if message.snapshot_version != SNAPSHOT_VERSION:
+        raise WireError(f"unsupported snapshot version {message.snapshot_version}: this node takes {SNAPSHOT_VERSION}")
+    if message.size < 0:
+        raise WireError(f"impossible snapshot size: {message.size} bytes")
+    try:
+        configuration = _CONFIGURATIONS.decode(message.configuration)
+    except ValueError as error:
+        raise WireError(f"the snapshot's configuration is unreadable: {error}") from error
+    return core.InstallSnapshotRequest(
+        term=message.term,
+        sender=_known_sender(message.rpc_header, message.leader),
+        last_index=message.last_log_index,
+        last_term=message.last_log_term,
+        configuration=configuration,
+        configuration_index=message.configuration_index,
+        size=message.size,
+    )
+
+
+def encode_snapshot_response(response: core.InstallSnapshotResponse, sender: Peer) -> pb.InstallSnapshotResponse:
+    return pb.InstallSnapshotResponse(rpc_header=_header(sender), term=response.term, success=response.success)
+
+
+def decode_snapshot_response(message: pb.InstallSnapshotResponse) -> core.InstallSnapshotResponse:
+    return core.InstallSnapshotResponse(message.term, message.success)

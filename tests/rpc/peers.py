@@ -1,0 +1,117 @@
+"""What the tests of the transport share: a handler that records, and nodes that serve on a port of their own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    InstallSnapshotRequest,
+    InstallSnapshotResponse,
+    Peer,
+    Request,
+    RequestPreVoteRequest,
+    RequestPreVoteResponse,
+    RequestVoteRequest,
+    RequestVoteResponse,
+    Response,
+    TimeoutNowResponse,
+)
+from pyraft_lite.rpc.engine import GrpcioEngine
+from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import add_RaftTransportServicer_to_server
+from pyraft_lite.rpc.transport import Deadlines, GrpcTransport
+
+ALICE = Peer("alice", "alice.test:1")
+
+# Long enough that only a call that hangs ever meets them.
+PATIENT = Deadlines(control=30, append=30, snapshot=30)
+
+
+def yes(request: Request) -> Response:
+    """A response to ``request`` that repeats its term."""
+    match request:
+        case AppendEntriesRequest():
+            return AppendEntriesResponse(request.term, last_log=request.prev_index, success=True)
+        case RequestVoteRequest():
+            return RequestVoteResponse(request.term, granted=True)
+        case RequestPreVoteRequest():
+            return RequestPreVoteResponse(request.term, granted=True)
+        case _:
+            return TimeoutNowResponse()
+
+
+@dataclass
+class Handler:
+    """Records what comes in and answers it with ``answer`` or, a snapshot, ``take``."""
+
+    answer: Callable[[Request], Awaitable[Response]] | None = None
+    take: Callable[[InstallSnapshotRequest, AsyncIterator[bytes]], Awaitable[InstallSnapshotResponse]] | None = None
+    requests: list[Request] = field(default_factory=list)
+    received: bytes = b""
+    lost: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
+
+    async def handle(self, request: Request, /) -> Response:
+        self.requests.append(request)
+        return await self.answer(request) if self.answer else yes(request)
+
+    async def handle_snapshot(
+        self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes], /
+    ) -> InstallSnapshotResponse:
+        self.requests.append(request)
+        if self.take:
+            return await self.take(request, chunks)
+        async for chunk in chunks:
+            self.received += chunk
+        return InstallSnapshotResponse(request.term, success=True)
+
+    def stream_lost(self, peer_address: str, /) -> None:
+        self.lost.put_nowait(peer_address)
+
+
+@asynccontextmanager
+async def serving_node(
+    handler: Handler | None, address: str = "localhost:0"
+) -> AsyncIterator[tuple[Server, GrpcTransport]]:
+    """A node ``bob`` that answers peers with ``handler``, and its transport."""
+    transport = GrpcTransport(Peer("bob", "bob.test:1"))
+    if handler:
+        transport.bind(handler)
+    engine = GrpcioEngine()
+    add_RaftTransportServicer_to_server(transport.service, engine)
+    port = await engine.start(address)
+    try:
+        yield Server("bob", f"localhost:{port}"), transport
+    finally:
+        await engine.stop(0)
+        await transport.close()
+
+
+@asynccontextmanager
+async def serving(handler: Handler, address: str = "localhost:0") -> AsyncIterator[Server]:
+    """A node ``bob`` that answers peers with ``handler``."""
+    async with serving_node(handler, address) as (bob, _):
+        yield bob
+
+
+@asynccontextmanager
+async def calling(deadlines: Deadlines = PATIENT) -> AsyncIterator[GrpcTransport]:
+    """The transport of a node ``alice``."""
+    transport = GrpcTransport(ALICE, deadlines)
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+def append(index: int) -> AppendEntriesRequest:
+    """An append that can be told from others by its ``prev_index``."""
+    return AppendEntriesRequest(term=1, sender=ALICE, prev_index=index, prev_term=1)
+
+
+async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, one by one."""
+    for chunk in chunks:
+        yield chunk

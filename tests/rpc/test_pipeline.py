@@ -1,0 +1,290 @@
+"""Streams of appends, both ends."""
+
+import asyncio
+
+import grpc
+import pytest
+from peers import ALICE, Handler, append, calling, serving, serving_node, yes
+
+from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.errors import ShutdownError
+from pyraft_lite.core.messages import AppendEntriesRequest, Request, Response
+from pyraft_lite.rpc import wire
+from pyraft_lite.rpc.append_stream import MAX_IN_FLIGHT
+from pyraft_lite.rpc.engine import GrpcioEngine
+from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
+from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
+from pyraft_lite.rpc.transport import Deadlines
+from pyraft_lite.runtime.transport import FailureKind, TransportError
+
+
+class Slow:
+    """Answers requests only when told to; by their ``prev_index``."""
+
+    def __init__(self) -> None:
+        self.may_answer: dict[int, asyncio.Event] = {}
+        self.taken_in: asyncio.Queue[int] = asyncio.Queue()
+        self.cancelled: asyncio.Queue[int] = asyncio.Queue()
+
+    def gate(self, index: int) -> asyncio.Event:
+        return self.may_answer.setdefault(index, asyncio.Event())
+
+    async def __call__(self, request: Request) -> Response:
+        assert isinstance(request, AppendEntriesRequest)
+        self.taken_in.put_nowait(request.prev_index)
+        try:
+            await self.gate(request.prev_index).wait()
+        except asyncio.CancelledError:
+            self.cancelled.put_nowait(request.prev_index)
+            raise
+        return yes(request)
+
+
+async def test_responses_come_in_the_order_of_the_requests() -> None:
+    handler = Handler()
+    async with serving(handler) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        futures = [pipeline.send(append(i)) for i in range(500)]
+        responses = await asyncio.gather(*futures)
+    assert responses == [yes(append(i)) for i in range(500)]
+    assert handler.requests == [append(i) for i in range(500)]
+
+
+async def test_a_later_request_starts_before_the_earlier_one_is_answered() -> None:
+    slow = Slow()
+    async with serving(Handler(answer=slow)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        assert [await slow.taken_in.get(), await slow.taken_in.get()] == [1, 2]
+        slow.gate(1).set()
+        assert await first == yes(append(1))
+        assert not second.done()
+        slow.gate(2).set()
+        assert await second == yes(append(2))
+
+
+async def test_an_answer_that_is_ready_early_waits_for_its_turn() -> None:
+    slow = Slow()
+    async with serving(Handler(answer=slow)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        slow.gate(2).set()
+        assert [await slow.taken_in.get(), await slow.taken_in.get()] == [1, 2]
+        # A unary call on the same connection: had the second response been let out, it would have come first.
+        slow.gate(3).set()
+        await transport.send(bob, append(3))
+        assert not second.done()
+        slow.gate(1).set()
+        assert await first == yes(append(1))
+        assert await second == yes(append(2))
+
+
+async def test_no_more_than_the_limit_is_under_way_at_a_time() -> None:
+    slow = Slow()
+    async with serving(Handler(answer=slow)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        futures = [pipeline.send(append(i)) for i in range(MAX_IN_FLIGHT + 1)]
+        for i in range(MAX_IN_FLIGHT):
+            assert await slow.taken_in.get() == i
+        slow.gate(1000).set()
+        await transport.send(bob, append(1000))
+        assert await slow.taken_in.get() == 1000
+        assert slow.taken_in.empty()
+        for i in range(MAX_IN_FLIGHT + 1):
+            slow.gate(i).set()
+        assert await asyncio.gather(*futures) == [yes(append(i)) for i in range(MAX_IN_FLIGHT + 1)]
+
+
+async def test_when_the_peer_dies_all_unanswered_and_all_later_requests_fail() -> None:
+    slow = Slow()
+    async with calling() as transport:
+        async with serving(Handler(answer=slow)) as bob:
+            pipeline = transport.pipeline(bob)
+            futures = [pipeline.send(append(i)) for i in range(3)]
+            slow.gate(0).set()
+            assert await futures[0] == yes(append(0))
+        for future in (*futures[1:], pipeline.send(append(3))):
+            with pytest.raises(TransportError) as failure:
+                await future
+            assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_a_pipeline_to_a_peer_that_is_gone_fails_its_requests() -> None:
+    async with serving(Handler()) as bob:
+        pass
+    async with calling() as transport:
+        with pytest.raises(TransportError) as failure:
+            await transport.pipeline(bob).send(append(1))
+    assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_a_pipeline_to_a_peer_that_has_none_is_unsupported() -> None:
+    engine = GrpcioEngine()
+    port = await engine.start("localhost:0")
+    async with calling() as transport:
+        with pytest.raises(TransportError) as failure:
+            await transport.pipeline(Server("bob", f"localhost:{port}")).send(append(1))
+    await engine.stop(0)
+    assert failure.value.kind is FailureKind.UNSUPPORTED
+
+
+async def test_an_overdue_response_breaks_the_stream() -> None:
+    slow = Slow()
+    slow.gate(0).set()
+    async with serving(Handler(answer=slow)) as bob, calling(Deadlines(append=0.1)) as transport:
+        pipeline = transport.pipeline(bob)
+        answered = await pipeline.send(append(0))
+        overdue, younger = pipeline.send(append(1)), pipeline.send(append(2))
+        for future in (overdue, younger):
+            with pytest.raises(TransportError, match=r"no response for 0\.1 s") as failure:
+                await future
+            assert failure.value.kind is FailureKind.TIMEOUT
+        with pytest.raises(TransportError):
+            await pipeline.send(append(3))
+    assert answered == yes(append(0))
+
+
+async def test_a_stream_that_is_idle_is_not_stalled() -> None:
+    async with serving(Handler()) as bob, calling(Deadlines(append=0.05)) as transport:
+        pipeline = transport.pipeline(bob)
+        await pipeline.send(append(1))
+        await asyncio.sleep(0.15)  # Three deadlines without a request.
+        assert await pipeline.send(append(2)) == yes(append(2))
+
+
+async def test_close_fails_what_is_unanswered_at_once() -> None:
+    handler = Handler(answer=Slow())
+    async with serving(handler) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        future = pipeline.send(append(1))
+        pipeline.close()
+        assert future.done()
+        with pytest.raises(TransportError, match="closed by this node"):
+            await future
+        with pytest.raises(TransportError, match="closed by this node"):
+            await pipeline.send(append(2))
+
+
+async def test_a_response_nobody_waits_for_any_more_does_no_harm() -> None:
+    slow = Slow()
+    async with serving(Handler(answer=slow)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        first.cancel()
+        slow.gate(1).set()
+        slow.gate(2).set()
+        assert await second == yes(append(2))
+
+
+async def test_an_error_of_the_handler_ends_the_stream_after_what_was_answered() -> None:
+    async def fails_at_two(request: Request) -> Response:
+        if request == append(2):
+            raise ShutdownError
+        return yes(request)
+
+    async with serving(Handler(answer=fails_at_two)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        futures = [pipeline.send(append(i)) for i in range(5)]
+        assert await asyncio.gather(*futures[:2]) == [yes(append(0)), yes(append(1))]
+        for future in futures[2:]:
+            with pytest.raises(TransportError, match="raft is already shutdown") as failure:
+                await future
+            assert failure.value.kind is FailureKind.REJECTED
+
+
+async def test_a_message_that_makes_no_sense_ends_the_stream_after_what_was_answered() -> None:
+    async with serving(Handler()) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+        call = RaftTransportStub(channel).AppendEntriesPipeline(None)
+        await call.write(wire.encode_append_request(append(1)))
+        await call.write(pb.AppendEntriesRequest(term=1))
+        assert (await call.read()).last_log == 1
+        with pytest.raises(grpc.aio.AioRpcError, match="unsupported protocol version 0") as failure:
+            await call.read()
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_bytes_that_are_no_message_end_the_stream_with_a_clear_status() -> None:
+    async with serving(Handler()) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+        call = channel.stream_stream("/RaftTransport/AppendEntriesPipeline", None, None)(None)
+        await call.write(b"\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call.read()
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_that_the_client_finishes_is_answered_to_the_end() -> None:
+    handler = Handler()
+    async with serving(handler) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+        requests = iter([wire.encode_append_request(append(i)) for i in range(3)])
+        call = RaftTransportStub(channel).AppendEntriesPipeline(requests)
+        assert [response.last_log async for response in call] == [0, 1, 2]
+        assert await call.code() is grpc.StatusCode.OK
+        assert await handler.lost.get() == ALICE.address
+
+
+class TestStreamLost:
+    async def test_is_told_when_the_sender_breaks_the_stream(self) -> None:
+        handler = Handler()
+        async with serving(handler) as bob, calling() as transport:
+            pipeline = transport.pipeline(bob)
+            await pipeline.send(append(1))
+            assert handler.lost.empty()
+            pipeline.close()
+            assert await handler.lost.get() == ALICE.address
+
+    async def test_is_told_when_the_sender_goes_with_requests_unanswered_which_are_cancelled(self) -> None:
+        slow = Slow()
+        handler = Handler(answer=slow)
+        async with serving(handler) as bob, calling() as transport:
+            pipeline = transport.pipeline(bob)
+            for i in range(MAX_IN_FLIGHT + 1):
+                pipeline.send(append(i))
+            for _ in range(MAX_IN_FLIGHT):
+                await slow.taken_in.get()
+            pipeline.close()
+            assert await handler.lost.get() == ALICE.address
+            assert {await slow.cancelled.get() for _ in range(MAX_IN_FLIGHT)} == set(range(MAX_IN_FLIGHT))
+
+    async def test_is_told_once_and_of_the_last_sender(self) -> None:
+        handler = Handler()
+        async with serving(handler) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+            first = wire.encode_append_request(append(1))
+            second = wire.encode_append_request(append(2))
+            second.rpc_header.addr = b"carol.test:1"
+            call = RaftTransportStub(channel).AppendEntriesPipeline(iter([first, second]))
+            assert [response.last_log async for response in call] == [1, 2]
+        assert handler.lost.qsize() == 1
+        assert handler.lost.get_nowait() == "carol.test:1"
+
+    async def test_is_not_told_of_a_stream_without_a_request(self) -> None:
+        handler = Handler()
+        async with serving(handler) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+            call = RaftTransportStub(channel).AppendEntriesPipeline(iter([]))
+            assert [response async for response in call] == []
+        assert handler.lost.empty()
+
+
+async def test_a_closing_node_answers_what_it_took_in_and_ends_the_stream() -> None:
+    slow = Slow()
+    handler = Handler(answer=slow)
+    async with serving_node(handler) as (bob, bobs), calling() as transport:
+        pipeline = transport.pipeline(bob)
+        taken = pipeline.send(append(1))
+        await slow.taken_in.get()
+        bobs.service.close()
+        slow.gate(1).set()
+        assert await taken == yes(append(1))
+        with pytest.raises(TransportError) as failure:
+            await pipeline.send(append(2))
+        assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_large_appends_flow() -> None:
+    handler = Handler()
+    entry = Entry(1, 1, EntryType.COMMAND, bytes(2 * 1024 * 1024))
+    async with serving(handler) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        request = AppendEntriesRequest(1, ALICE, entries=(entry,))
+        await asyncio.gather(*(pipeline.send(request) for _ in range(10)))
+    assert handler.requests == [request] * 10

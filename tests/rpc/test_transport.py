@@ -1,0 +1,254 @@
+"""RPCs between two nodes over real gRPC."""
+
+import asyncio
+import socket
+
+import grpc
+import pytest
+from peers import ALICE, Handler, append, calling, serving, serving_node, yes
+
+from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.errors import ShutdownError
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    Request,
+    RequestPreVoteRequest,
+    RequestVoteRequest,
+    Response,
+    TimeoutNowRequest,
+)
+from pyraft_lite.rpc.engine import GrpcioEngine
+from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
+from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
+from pyraft_lite.rpc.transport import Deadlines
+from pyraft_lite.runtime.transport import FailureKind, TransportError
+
+HASTY = Deadlines(control=0.1, append=0.1, snapshot=0.1)
+
+VOTE = RequestVoteRequest(2, ALICE, 7, 1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def absent() -> Server:
+    """A server whose port nobody listens on."""
+    return Server("bob", f"127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        AppendEntriesRequest(2, ALICE),
+        AppendEntriesRequest(2, ALICE, 7, 1, (Entry(8, 2, EntryType.COMMAND, b"word"), Entry(9, 2, EntryType.NOOP)), 7),
+        RequestVoteRequest(2, ALICE, 7, 1, leadership_transfer=True),
+        RequestPreVoteRequest(2, ALICE, 7, 1),
+        TimeoutNowRequest(ALICE),
+    ],
+    ids=["heartbeat", "append", "vote", "pre-vote", "timeout-now"],
+)
+async def test_a_request_reaches_the_peers_handler_and_its_response_comes_back(request_: Request) -> None:
+    handler = Handler()
+    async with serving(handler) as bob, calling() as transport:
+        assert await transport.send(bob, request_) == yes(request_)
+    assert handler.requests == [request_]
+
+
+async def test_an_answer_names_the_node_that_gave_it() -> None:
+    async with serving(Handler()) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+        header = pb.RPCHeader(protocol_version=3, id=b"alice", addr=b"alice.test:1")
+        response = await RaftTransportStub(channel).TimeoutNow(pb.TimeoutNowRequest(rpc_header=header))
+    assert response.rpc_header == pb.RPCHeader(protocol_version=3, id=b"bob", addr=b"bob.test:1")
+
+
+async def test_an_append_as_large_as_a_message_may_be_arrives() -> None:
+    handler = Handler()
+    entry = Entry(1, 1, EntryType.COMMAND, bytes(MAX_MESSAGE_BYTES - 200))
+    async with serving(handler) as bob, calling() as transport:
+        await transport.send(bob, AppendEntriesRequest(1, ALICE, entries=(entry,)))
+    assert handler.requests == [AppendEntriesRequest(1, ALICE, entries=(entry,))]
+
+
+async def test_an_append_larger_than_a_message_may_be_is_rejected() -> None:
+    entry = Entry(1, 1, EntryType.COMMAND, bytes(MAX_MESSAGE_BYTES))
+    async with serving(Handler()) as bob, calling() as transport:
+        with pytest.raises(TransportError, match="RESOURCE_EXHAUSTED") as failure:
+            await transport.send(bob, AppendEntriesRequest(1, ALICE, entries=(entry,)))
+    assert failure.value.kind is FailureKind.REJECTED
+
+
+async def test_a_peer_that_is_gone_is_unreachable() -> None:
+    bob = absent()
+    async with calling() as transport:
+        with pytest.raises(TransportError, match=f"RequestVote to {bob.address}: UNAVAILABLE") as failure:
+            await transport.send(bob, VOTE)
+    assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_a_peer_that_does_not_answer_in_time_is_a_timeout() -> None:
+    async def never(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(Handler(answer=never)) as bob, calling(HASTY) as transport:
+        with pytest.raises(TransportError, match="DEADLINE_EXCEEDED") as failure:
+            await transport.send(bob, VOTE)
+    assert failure.value.kind is FailureKind.TIMEOUT
+
+
+async def test_heartbeats_have_the_deadline_of_votes_and_entries_another() -> None:
+    async def never(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(Handler(answer=never)) as bob, calling(Deadlines(control=0.1, append=30)) as transport:
+        entries = asyncio.create_task(transport.send(bob, append(1)))
+        with pytest.raises(TransportError) as failure:
+            await transport.send(bob, AppendEntriesRequest(1, ALICE))
+        assert failure.value.kind is FailureKind.TIMEOUT
+        assert not entries.done()
+        entries.cancel()
+        await asyncio.wait([entries])
+
+
+async def test_a_peer_without_the_method_is_unsupported() -> None:
+    engine = GrpcioEngine()
+    port = await engine.start("localhost:0")
+    async with calling() as transport:
+        with pytest.raises(TransportError) as failure:
+            await transport.send(Server("bob", f"localhost:{port}"), VOTE)
+    await engine.stop(0)
+    assert failure.value.kind is FailureKind.UNSUPPORTED
+
+
+async def test_an_error_of_the_peers_handler_is_a_rejection_with_its_message() -> None:
+    async def down(request: Request) -> Response:
+        raise ShutdownError
+
+    async with serving(Handler(answer=down)) as bob, calling() as transport:
+        with pytest.raises(TransportError, match="raft is already shutdown") as failure:
+            await transport.send(bob, VOTE)
+    assert failure.value.kind is FailureKind.REJECTED
+
+
+async def test_a_message_that_makes_no_sense_is_refused_with_the_reason() -> None:
+    handler = Handler()
+    async with serving(handler) as bob, grpc.aio.insecure_channel(bob.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await RaftTransportStub(channel).RequestVote(pb.RequestVoteRequest(term=1))
+    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.value.details() == "unsupported protocol version 0: this node speaks 2 to 3"
+    assert handler.requests == []
+
+
+async def test_a_peer_that_comes_back_is_found_again() -> None:
+    async with calling() as transport:
+        async with serving(Handler()) as bob:
+            await transport.send(bob, VOTE)
+        with pytest.raises(TransportError) as failure:
+            await transport.send(bob, VOTE)
+        assert failure.value.kind is FailureKind.UNREACHABLE
+        async with serving(Handler(), bob.address):
+            while True:
+                try:
+                    assert await transport.send(bob, VOTE) == yes(VOTE)
+                except TransportError:
+                    await asyncio.sleep(0.02)  # Until the channel tries to connect again.
+                else:
+                    break
+
+
+async def test_a_cancelled_send_is_cancelled_and_not_a_failure() -> None:
+    taken_in = asyncio.Event()
+
+    async def never(request: Request) -> Response:
+        taken_in.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(Handler(answer=never)) as bob, calling() as transport:
+        sending = asyncio.create_task(transport.send(bob, VOTE))
+        await taken_in.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+
+async def test_close_fails_what_is_under_way_and_all_that_follows() -> None:
+    taken_in = asyncio.Event()
+
+    async def never(request: Request) -> Response:
+        taken_in.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(Handler(answer=never)) as bob, calling() as transport:
+        sending = asyncio.create_task(transport.send(bob, VOTE))
+        await taken_in.wait()
+        pipelined = transport.pipeline(bob).send(append(1))
+        await transport.close()
+        for call in (sending, pipelined):
+            with pytest.raises(TransportError) as failure:
+                await call
+            assert failure.value.kind is FailureKind.UNREACHABLE
+        with pytest.raises(TransportError, match="closed"):
+            await transport.send(bob, VOTE)
+        with pytest.raises(TransportError, match="closed"):
+            transport.pipeline(bob)
+
+
+async def test_close_leaves_no_task_behind() -> None:
+    async with serving(Handler()) as bob:
+        before = asyncio.all_tasks()
+        async with calling() as transport:
+            await transport.send(bob, VOTE)
+            await transport.pipeline(bob).send(append(1))
+            transport.pipeline(absent()).send(append(1))
+            transport.pipeline(bob)
+        # Tasks of the serving side, which ends the streams when it hears of it, are not the transport's.
+        left = asyncio.all_tasks() - before
+        own = [task for task in left if "pipeline" in str(task.get_coro()) or "_call" in str(task.get_coro())]
+        assert own == []
+
+
+async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:
+    async with serving_node(None) as (bob, _), calling() as transport:
+        with pytest.raises(TransportError, match="raft is not running yet"):
+            await transport.send(bob, VOTE)
+        with pytest.raises(TransportError, match="raft is not running yet"):
+            await transport.pipeline(bob).send(append(1))
+
+
+class TestIsRefused:
+    async def test_true_where_nobody_listens(self) -> None:
+        async with calling() as transport:
+            assert await transport.is_refused(absent().address)
+            assert await transport.is_refused(f"localhost:{free_port()}")
+
+    async def test_false_where_somebody_listens(self) -> None:
+        async with serving(Handler()) as bob, calling() as transport:
+            assert not await transport.is_refused(bob.address)
+
+    async def test_false_if_one_of_the_hosts_addresses_accepts(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with calling() as transport:
+                assert not await transport.is_refused(f"localhost:{listener.getsockname()[1]}")
+
+    @pytest.mark.parametrize("address", ["nowhere.invalid:1", "no port", "localhost:port", ""])
+    async def test_false_for_an_address_that_leads_nowhere(self, address: str) -> None:
+        async with calling() as transport:
+            assert not await transport.is_refused(address)
+
+    async def test_false_if_nothing_is_heard_in_time(self) -> None:
+        # A listener whose backlog is full leaves new connections without an answer.
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+            place = listener.getsockname()
+            with socket.create_connection(place):
+                async with calling(HASTY) as transport:
+                    assert not await transport.is_refused(f"127.0.0.1:{place[1]}")
