@@ -72,6 +72,16 @@ class Handler:
 
 
 @asynccontextmanager
+async def listening(engine: GrpcioEngine, address: str = "localhost:0") -> AsyncIterator[str]:
+    """Runs ``engine``; yields the address to dial."""
+    port = await engine.start(address)
+    try:
+        yield f"localhost:{port}"
+    finally:
+        await engine.stop(0)
+
+
+@asynccontextmanager
 async def serving_node(
     handler: Handler | None, address: str = "localhost:0"
 ) -> AsyncIterator[tuple[Server, GrpcTransport]]:
@@ -81,11 +91,10 @@ async def serving_node(
         transport.bind(handler)
     engine = GrpcioEngine()
     add_RaftTransportServicer_to_server(transport.service, engine)
-    port = await engine.start(address)
     try:
-        yield Server("bob", f"localhost:{port}"), transport
+        async with listening(engine, address) as dialled:
+            yield Server("bob", dialled), transport
     finally:
-        await engine.stop(0)
         await transport.close()
 
 

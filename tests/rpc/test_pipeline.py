@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 import pytest
-from peers import ALICE, Handler, append, calling, serving, serving_node, yes
+from peers import ALICE, Handler, append, calling, listening, serving, serving_node, yes
 
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.entry import Entry, EntryType
@@ -120,12 +120,9 @@ async def test_a_pipeline_to_a_peer_that_is_gone_fails_its_requests() -> None:
 
 
 async def test_a_pipeline_to_a_peer_that_has_none_is_unsupported() -> None:
-    engine = GrpcioEngine()
-    port = await engine.start("localhost:0")
-    async with calling() as transport:
+    async with listening(GrpcioEngine()) as address, calling() as transport:
         with pytest.raises(TransportError) as failure:
-            await transport.pipeline(Server("bob", f"localhost:{port}")).send(append(1))
-    await engine.stop(0)
+            await transport.pipeline(Server("bob", address)).send(append(1))
     assert failure.value.kind is FailureKind.UNSUPPORTED
 
 

@@ -5,7 +5,7 @@ import socket
 
 import grpc
 import pytest
-from peers import ALICE, Handler, append, calling, serving, serving_node, yes
+from peers import ALICE, Handler, append, calling, listening, serving, serving_node, yes
 
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.entry import Entry, EntryType
@@ -118,12 +118,9 @@ async def test_heartbeats_have_the_deadline_of_votes_and_entries_another() -> No
 
 
 async def test_a_peer_without_the_method_is_unsupported() -> None:
-    engine = GrpcioEngine()
-    port = await engine.start("localhost:0")
-    async with calling() as transport:
+    async with listening(GrpcioEngine()) as address, calling() as transport:
         with pytest.raises(TransportError) as failure:
-            await transport.send(Server("bob", f"localhost:{port}"), VOTE)
-    await engine.stop(0)
+            await transport.send(Server("bob", address), VOTE)
     assert failure.value.kind is FailureKind.UNSUPPORTED
 
 

@@ -97,6 +97,7 @@ class GrpcioEngine:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
+            await server.stop(None)
             raise ListenError(f"cannot listen on {address}: {error}") from error
         await server.start()
         self._server = server

@@ -27,7 +27,9 @@ class LeaderHealth(HealthServicer):  # type: ignore[misc]
         self._stop_observing: Callable[[], None] = raft.observe(self._observe)
 
     def close(self) -> None:
-        """Ends all watches; they would outlast any grace period."""
+        """Ends all watches; they would outlast any grace period. Idempotent."""
+        if self._closed:
+            return
         self._stop_observing()
         self._closed = True
         self._wake()

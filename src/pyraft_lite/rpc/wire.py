@@ -16,7 +16,7 @@ from pyraft_lite.core import messages as core
 from pyraft_lite.core.entry import NANOSECONDS, ZERO_TIME, Entry, EntryType
 from pyraft_lite.core.messages import Peer
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
-from pyraft_lite.storage.configuration_codec import MsgpackConfigurationCodec, encode_peers
+from pyraft_lite.storage import configuration_codec
 
 PROTOCOL_VERSION = 3
 """What we speak."""
@@ -30,7 +30,6 @@ END_OF_TIME = 253_402_300_800 * NANOSECONDS
 """The end of the year 9999, where protobuf's timestamps end."""
 
 _ENTRY_TYPES = {int(entry_type): entry_type for entry_type in EntryType}
-_CONFIGURATIONS = MsgpackConfigurationCodec()
 
 
 class WireError(ValueError):
@@ -206,8 +205,8 @@ def encode_snapshot_request(request: core.InstallSnapshotRequest) -> pb.InstallS
         leader=request.sender.address.encode(),
         last_log_index=request.last_index,
         last_log_term=request.last_term,
-        peers=encode_peers(request.configuration),
-        configuration=_CONFIGURATIONS.encode(request.configuration),
+        peers=configuration_codec.encode_peers(request.configuration),
+        configuration=configuration_codec.encode(request.configuration),
         configuration_index=request.configuration_index,
         size=request.size,
         snapshot_version=SNAPSHOT_VERSION,
@@ -221,7 +220,7 @@ def decode_snapshot_request(message: pb.InstallSnapshotRequest) -> core.InstallS
     if message.size < 0:
         raise WireError(f"impossible snapshot size: {message.size} bytes")
     try:
-        configuration = _CONFIGURATIONS.decode(message.configuration)
+        configuration = configuration_codec.decode(message.configuration)
     except ValueError as error:
         raise WireError(f"the snapshot's configuration is unreadable: {error}") from error
     return core.InstallSnapshotRequest(
