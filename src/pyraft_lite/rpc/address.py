@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import ipaddress
 import socket
 from typing import Any
 
@@ -36,3 +37,17 @@ async def resolve(address: str) -> list[tuple[socket.AddressFamily, Any]]:
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     return [(family, place) for family, _, _, _, place in found]
+
+
+def is_loopback(address: str) -> bool:
+    """True if only this machine can reach ``address`` (``host:port``); a name other than ``localhost`` may stand for
+    any.
+
+    Raises:
+        ValueError: the address is not of the form ``host:port``.
+    """
+    host, _ = split_address(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

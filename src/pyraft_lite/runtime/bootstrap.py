@@ -68,7 +68,6 @@ def recover_cluster(
         sink.close()
     finally:
         sink.cancel()
-        frozen.release()
     while log.compact(index, TRUNCATE_STEP):
         pass
 

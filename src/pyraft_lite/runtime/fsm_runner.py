@@ -104,7 +104,8 @@ class FsmRunner:
         if self._work is not None:
             await self._work
         await asyncio.to_thread(self._executor.shutdown)
-        for future in (*self._proposed.values(), *self._freezes):
+        waiting: list[asyncio.Future[Any]] = [*self._proposed.values(), *self._freezes]
+        for future in waiting:
             _reject(future, error)
         self._proposed.clear()
         self._freezes.clear()

@@ -41,13 +41,9 @@ class Snapshots:
         Raises:
             RaftError: nothing is applied yet, the state was replaced meanwhile, or it can't be written.
         """
-        try:
-            if index == 0:
-                raise NothingToSnapshotError
-            point = describe(index)
-            return await asyncio.to_thread(self._persist, frozen, point)
-        finally:
-            frozen.release()
+        if index == 0:
+            raise NothingToSnapshotError
+        return await asyncio.to_thread(self._persist, frozen, describe(index))
 
     def _persist(self, frozen: FSMSnapshot, point: SnapshotMeta) -> SnapshotMeta:
         sink = self._create(point)

@@ -21,8 +21,8 @@ class LogStore(LogReader, Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Joins all writes made inside into one atomic, durable commit, made when the block ends.
 
-        A write outside of any transaction is one of its own. If the block raises, nothing of it is kept. A store that is
-        at once log and stable store (LmdbStore) joins the writes of both roles.
+        A write outside of any transaction is one of its own. If the block raises, nothing of it is kept. A store that
+        is at once log and stable store (LmdbStore) joins the writes of both roles.
 
         Raises:
             StorageError: the commit failed; nothing of it is kept.
@@ -98,9 +98,7 @@ class SnapshotSink(Protocol):
 class SnapshotStore(Protocol):
     """Holds a few snapshots of the state machine."""
 
-    def create(
-        self, *, index: int, term: int, configuration: Configuration, configuration_index: int
-    ) -> SnapshotSink:
+    def create(self, *, index: int, term: int, configuration: Configuration, configuration_index: int) -> SnapshotSink:
         """Begins a new snapshot.
 
         Raises:

@@ -1,0 +1,218 @@
+"""A cluster of node processes on this machine's loopback, for demonstrations and tests."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+
+from pyraft_lite.core.state import State
+from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc, raft_admin_pb2, raft_admin_pb2_grpc
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds to wait for what should take a moment, before it counts as failed."""
+
+POLL = 0.02
+RPC_TIMEOUT = 2.0
+
+
+class LocalClusterError(Exception):
+    """Something did not happen that should have; the message says what, and where the logs are."""
+
+
+@dataclass(slots=True)
+class LocalNode:
+    """One node: its process, if it runs, and where it writes its log."""
+
+    name: str
+    address: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class LocalCluster:
+    """Starts, kills and asks nodes. A context manager: at its end no process is left.
+
+    Args:
+        directory: Where data and logs go.
+        names: The nodes' ids.
+        flags: Further flags for every node's ``raft-example``.
+    """
+
+    def __init__(
+        self, directory: Path, names: Sequence[str] = ("nodeA", "nodeB", "nodeC"), flags: Sequence[str] = ()
+    ) -> None:
+        self.directory = directory
+        self.flags = tuple(flags)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.nodes = {
+            name: LocalNode(name, f"127.0.0.1:{port}", directory / f"{name}.log")
+            for name, port in zip(names, free_ports(len(names)), strict=True)
+        }
+
+    def __enter__(self) -> "LocalCluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes.values():
+            if node.process is not None:
+                node.process.kill()
+                node.process.wait()
+
+    @property
+    def target(self) -> str:
+        """All nodes, as clients take it."""
+        return "multi:///" + ",".join(node.address for node in self.nodes.values())
+
+    # -- processes ------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, *flags: str) -> None:
+        """Starts a node and returns once it serves; ``flags`` are for this start only."""
+        node = self.nodes[name]
+        command = [
+            *program("raft_example"),
+            *("--raft_id", name, "--address", node.address, "--raft_data_dir", str(self.directory)),
+            *self.flags,
+            *flags,
+        ]
+        with node.log.open("ab") as log:
+            node.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.wait_for(lambda: self._serves(node), f"{name} serves")
+
+    def form(self) -> None:
+        """Starts all nodes and makes them one cluster."""
+        first, *others = self.nodes
+        self.start(first, "--raft_bootstrap")
+        for name in others:
+            self.start(name)
+        self.leader()
+        for name in others:
+            self.check_raftadmin("--leader", self.target, "add_voter", name, self.nodes[name].address, "0")
+
+    def kill(self, name: str) -> None:
+        """Ends a node as a power cut would."""
+        process = self._running(name)
+        process.kill()
+        process.wait()
+
+    def stop(self, name: str) -> int:
+        """Asks a node to stop (SIGTERM); returns its exit code."""
+        process = self._running(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(PATIENCE)
+
+    def raftadmin(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Runs ``raftadmin`` to its end."""
+        return subprocess.run(
+            [*program("raftadmin"), *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+
+    def check_raftadmin(self, *arguments: str) -> str:
+        """Runs ``raftadmin``; returns what it printed, raises LocalClusterError if it failed."""
+        result = self.raftadmin(*arguments)
+        if result.returncode:
+            raise LocalClusterError(f"raftadmin {' '.join(arguments)} failed:\n{result.stderr}")
+        return result.stderr
+
+    def start_hammer(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Starts ``hammer`` against this cluster."""
+        command = [*program("hammer"), "--target", self.target, *arguments]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def leader(self) -> str:
+        """The name of the leader, once there is one."""
+        return self.wait_for(self._find_leader, "there is a leader")
+
+    def state(self, name: str) -> State | None:
+        """What a node is, None if it does not answer."""
+        with contextlib.suppress(grpc.RpcError), self._channel(name) as channel:
+            admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
+            return State(admin.State(raft_admin_pb2.StateRequest(), timeout=RPC_TIMEOUT).state)
+        return None
+
+    def applied_index(self, name: str) -> int | None:
+        """What a node has applied, None if it does not answer."""
+        with contextlib.suppress(grpc.RpcError), self._channel(name) as channel:
+            admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
+            return admin.AppliedIndex(raft_admin_pb2.AppliedIndexRequest(), timeout=RPC_TIMEOUT).index
+        return None
+
+    def words(self, name: str) -> list[str]:
+        """The three longest words, as this node has them."""
+        with self._channel(name) as channel:
+            example = example_pb2_grpc.ExampleStub(channel)
+            return list(example.GetWords(example_pb2.GetWordsRequest(), timeout=RPC_TIMEOUT).best_words)
+
+    def wait_until_equal(self) -> int:
+        """Waits until all nodes have applied the same index as the leader's last; returns it."""
+
+        def agreed() -> int | None:
+            indexes = {self.applied_index(name) for name in self.nodes}
+            return indexes.pop() if len(indexes) == 1 else None
+
+        return self.wait_for(agreed, "all nodes have applied the same")
+
+    def wait_for(self, condition: Callable[[], T | None], what: str) -> T:
+        """What ``condition`` returns, once that is true.
+
+        Raises:
+            LocalClusterError: it did not become true in time, or a node died.
+        """
+        give_up = time.monotonic() + PATIENCE
+        while not (value := condition()):
+            if time.monotonic() > give_up:
+                raise LocalClusterError(f"waited {PATIENCE:g} s in vain until {what}; see {self.directory}/*.log")
+            time.sleep(POLL)
+        return value
+
+    def _find_leader(self) -> str | None:
+        running = (name for name, node in self.nodes.items() if node.is_running)
+        return next((name for name in running if self.state(name) is State.LEADER), None)
+
+    def _serves(self, node: LocalNode) -> bool:
+        if not node.is_running:
+            raise LocalClusterError(f"{node.name} ended at once:\n{node.log.read_text()}")
+        return self.state(node.name) is not None
+
+    def _running(self, name: str) -> "subprocess.Popen[bytes]":
+        process = self.nodes[name].process
+        if process is None or process.poll() is not None:
+            raise LocalClusterError(f"{name} does not run")
+        return process
+
+    @contextlib.contextmanager
+    def _channel(self, name: str) -> Iterator[grpc.Channel]:
+        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+        with grpc.insecure_channel(self.nodes[name].address, options=options) as channel:
+            yield channel
+
+
+def program(name: str) -> list[str]:
+    """How to run one of the three programs with this interpreter."""
+    return [sys.executable, "-m", f"raftexample.cmd.{name}"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on the loopback that nobody listens on."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
