@@ -132,8 +132,8 @@ class GrpcTransport:
                         piece = pb.InstallSnapshotRequest(data=chunk[start : start + SNAPSHOT_CHUNK_BYTES])
                         await _within(progress, rpc, call.write(piece))
                 await _within(progress, rpc, call.done_writing())
-            except asyncio.InvalidStateError:
-                pass  # The peer has answered before it had it all.
+            except (asyncio.InvalidStateError, grpc.aio.InternalError):
+                pass  # The peer has answered before it had it all; its answer says why.
             restore = progress * (1 + request.size // RESTORED_PER_DEADLINE)
             message = await _within(restore, rpc, call)
         finally:

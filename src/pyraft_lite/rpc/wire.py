@@ -10,8 +10,6 @@ deprecated ``leader`` and ``candidate``, so that its id stays unknown (R4).
 
 # ruff: noqa: D103 - what a pair of functions is for is in their names.
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from pyraft_lite.core import messages as core
 from pyraft_lite.core.entry import NANOSECONDS, ZERO_TIME, Entry, EntryType
 from pyraft_lite.core.messages import Peer
@@ -61,20 +59,16 @@ def _known_sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
     return sender
 
 
-def encode_entry(entry: Entry) -> pb.Log:
-    """An entry; a time of 0 is left out."""
-    appended_at = None
+def encode_entry(entry: Entry, log: pb.Log) -> None:
+    """Fills an empty ``log``; a time of 0 is left out."""
+    log.index = entry.index
+    log.term = entry.term
+    log.type = entry.type.value  # type: ignore[assignment]
+    log.data = entry.data
+    log.extensions = entry.extensions
     if entry.appended_at:
-        seconds, nanos = divmod(entry.appended_at, NANOSECONDS)
-        appended_at = Timestamp(seconds=seconds, nanos=nanos)
-    return pb.Log(
-        index=entry.index,
-        term=entry.term,
-        type=entry.type.value,  # type: ignore[arg-type]
-        data=entry.data,
-        extensions=entry.extensions,
-        appended_at=appended_at,
-    )
+        appended_at = log.appended_at
+        appended_at.seconds, appended_at.nanos = divmod(entry.appended_at, NANOSECONDS)
 
 
 def decode_entry(log: pb.Log) -> Entry:
@@ -82,22 +76,25 @@ def decode_entry(log: pb.Log) -> Entry:
     entry_type = _ENTRY_TYPES.get(log.type)
     if entry_type is None:
         raise WireError(f"entry {log.index} has an unknown type: {log.type}")
-    appended_at = log.appended_at.seconds * NANOSECONDS + log.appended_at.nanos
+    stamp = log.appended_at
+    appended_at = stamp.seconds * NANOSECONDS + stamp.nanos
     if not ZERO_TIME <= appended_at < END_OF_TIME:
-        raise WireError(f"entry {log.index} has an impossible time: {log.appended_at.seconds} s since 1970")
+        raise WireError(f"entry {log.index} has an impossible time: {stamp.seconds} s and {stamp.nanos} ns since 1970")
     return Entry(log.index, log.term, entry_type, log.data, log.extensions, appended_at)
 
 
 def encode_append_request(request: core.AppendEntriesRequest) -> pb.AppendEntriesRequest:
-    return pb.AppendEntriesRequest(
+    message = pb.AppendEntriesRequest(
         rpc_header=_header(request.sender),
         term=request.term,
         leader=request.sender.address.encode(),
         prev_log_entry=request.prev_index,
         prev_log_term=request.prev_term,
-        entries=[encode_entry(entry) for entry in request.entries],
         leader_commit_index=request.leader_commit,
     )
+    for entry in request.entries:
+        encode_entry(entry, message.entries.add())
+    return message
 
 
 def decode_append_request(message: pb.AppendEntriesRequest) -> core.AppendEntriesRequest:
