@@ -13,7 +13,7 @@ from pyraft_lite.core.settings import MAX_APPEND_ENTRIES, Settings
 from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ListenError
 from pyraft_lite.runtime import Config
-from raftexample import logs
+from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import NodeOptions, run_node
 
 DEFAULTS = Settings()
@@ -81,8 +81,8 @@ def seconds(value: float) -> str:
 @click.option("--snapshot_threshold", type=int, default=8192, help="Entries after which a snapshot is due.")
 @click.option("--trailing_logs", type=int, default=DEFAULTS.trailing_logs, help="Entries kept after a snapshot.")
 @click.option("--max_append_entries", type=int, default=MAX_APPEND_ENTRIES, help="Most entries in one message.")
-@click.option("--log_level", type=click.Choice(logs.LEVELS, case_sensitive=False), default="info")
-@click.option("--log_format", type=click.Choice(logs.FORMATS), default="text")
+@click.option("--log_level", type=click.Choice(LEVELS, case_sensitive=False), default="info")
+@click.option("--log_format", type=click.Choice(FORMATS), default="text")
 def main(
     raft_id: str,
     address: str,
@@ -106,7 +106,7 @@ def main(
 
     It stops on SIGTERM or SIGINT, after handing leadership to another node.
     """
-    logs.configure(log_level, log_format)
+    configure(log_level, log_format)
     try:
         config = Config(
             local_id=raft_id,

@@ -6,17 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from pyraft_lite.core.state import State
-from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc, raft_admin_pb2, raft_admin_pb2_grpc
+from pyraft_lite.rpc.pb import example_pb2, raft_admin_pb2
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 PATIENCE = 30.0
 """Seconds to wait for what should take a moment, before it counts as failed."""
@@ -142,23 +144,22 @@ class LocalCluster:
 
     def state(self, name: str) -> State | None:
         """What a node is, None if it does not answer."""
-        with contextlib.suppress(grpc.RpcError), self._channel(name) as channel:
-            admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
-            return State(admin.State(raft_admin_pb2.StateRequest(), timeout=RPC_TIMEOUT).state)
+        with contextlib.suppress(grpc.RpcError):
+            response = self._ask(name, "/RaftAdmin/State", raft_admin_pb2.StateRequest(), raft_admin_pb2.StateResponse)
+            return State(response.state)
         return None
 
     def applied_index(self, name: str) -> int | None:
         """What a node has applied, None if it does not answer."""
-        with contextlib.suppress(grpc.RpcError), self._channel(name) as channel:
-            admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
-            return admin.AppliedIndex(raft_admin_pb2.AppliedIndexRequest(), timeout=RPC_TIMEOUT).index
+        request = raft_admin_pb2.AppliedIndexRequest()
+        with contextlib.suppress(grpc.RpcError):
+            return self._ask(name, "/RaftAdmin/AppliedIndex", request, raft_admin_pb2.AppliedIndexResponse).index
         return None
 
     def words(self, name: str) -> list[str]:
         """The three longest words, as this node has them."""
-        with self._channel(name) as channel:
-            example = example_pb2_grpc.ExampleStub(channel)
-            return list(example.GetWords(example_pb2.GetWordsRequest(), timeout=RPC_TIMEOUT).best_words)
+        request = example_pb2.GetWordsRequest()
+        return list(self._ask(name, "/Example/GetWords", request, example_pb2.GetWordsResponse).best_words)
 
     def wait_until_equal(self) -> int:
         """Waits until all nodes have applied the same index as the leader's last; returns it."""
@@ -197,11 +198,14 @@ class LocalCluster:
             raise LocalClusterError(f"{name} does not run")
         return process
 
-    @contextlib.contextmanager
-    def _channel(self, name: str) -> Iterator[grpc.Channel]:
+    def _ask(self, name: str, method: str, request: Message, response: type[M]) -> M:
         options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
         with grpc.insecure_channel(self.nodes[name].address, options=options) as channel:
-            yield channel
+            call = channel.unary_unary(
+                method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+            )
+            answer: M = call(request, timeout=RPC_TIMEOUT)
+            return answer
 
 
 def program(name: str) -> list[str]:

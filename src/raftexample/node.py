@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2_grpc
-from pyraft_lite.rpc.admin_service import AdminService
 
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.errors import CantBootstrapError, RaftError, StorageError
 from pyraft_lite.core.messages import Peer
 from pyraft_lite.rpc.address import is_loopback
+from pyraft_lite.rpc.admin_service import AdminService
 from pyraft_lite.rpc.engine import GrpcioEngine, ServerEngine
 from pyraft_lite.rpc.health import LeaderHealth
 from pyraft_lite.rpc.pb import example_pb2_grpc, raft_admin_pb2_grpc, raft_transport_pb2_grpc
@@ -22,7 +22,8 @@ from pyraft_lite.rpc.reflection import add_reflection
 from pyraft_lite.rpc.transport import GrpcTransport
 from pyraft_lite.runtime import Config, Raft, State, bootstrap_cluster, read_peers_json, recover_cluster
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
-from raftexample.application import ExampleService, LeaderForwarder, WordTracker
+from raftexample.application import ExampleService, WordTracker
+from raftexample.forwarding import LeaderForwarder
 
 logger = logging.getLogger("raft-example")
 

@@ -10,7 +10,7 @@ A service is written once, as a servicer of the generated code, and added to any
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
@@ -27,6 +27,14 @@ class CallContext(Protocol):
 
     async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
         """Ends the call with an error; raises, so that nothing after it runs."""
+        ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """What the client sent beside the request."""
+        ...
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the client gives up, None if it has set no deadline."""
         ...
 
 

@@ -1,0 +1,124 @@
+"""The word tracker: a state machine that keeps the three longest words, and the service that clients talk to."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import grpc
+
+from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.errors import NotLeaderError, RaftError
+from pyraft_lite.rpc.engine import CallContext
+from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
+from pyraft_lite.rpc.status import abort_with
+from pyraft_lite.runtime import RaftOperations
+from pyraft_lite.runtime.fsm import Sink
+from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
+
+WORDS = 3
+
+
+class WordTracker:
+    """Keeps the three longest words (in bytes of UTF-8), the longest first; equally long ones in the order of their
+    bytes.
+
+    A snapshot is the three words joined by newlines, so a word must not hold one. AddWord refuses such a word; one that
+    comes another way (ApplyLog takes any bytes) has its newlines replaced by spaces and what is not UTF-8 by U+FFFD
+    when it is applied. As every node does the same, and a snapshot brings back what was saved, replicas stay equal.
+    """
+
+    def __init__(self) -> None:
+        self._words = ("",) * WORDS
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words now; may be read from any thread, since the tuple is replaced as a whole."""
+        return self._words
+
+    def apply(self, entry: Entry) -> None:
+        """Takes a word in."""
+        word = entry.data.decode(errors="replace").replace("\n", " ")
+        self._words = tuple(sorted((*self._words, word), key=_rank)[:WORDS])
+
+    def snapshot(self) -> WordsSnapshot:
+        return WordsSnapshot(self._words)
+
+    def restore(self, source: BinaryIO) -> None:
+        """Reads what WordsSnapshot, or the Go original, wrote."""
+        words = source.read().decode(errors="replace").split("\n")
+        self._words = tuple([*words, *("",) * WORDS][:WORDS])
+
+
+def _rank(word: str) -> tuple[int, bytes]:
+    encoded = word.encode()
+    return -len(encoded), encoded
+
+
+class WordsSnapshot:
+    """The words at one moment."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def persist(self, sink: Sink) -> None:
+        sink.write("\n".join(self._words).encode())
+
+
+class ExampleService(example_pb2_grpc.ExampleServicer):
+    """The service ``Example``: AddWord and GetWords.
+
+    Args:
+        raft: The node.
+        tracker: The node's state machine.
+        forwarder: Passes on to the leader what this node can't do as a follower; None: the client is told instead.
+    """
+
+    def __init__(self, raft: RaftOperations, tracker: WordTracker, forwarder: LeaderForwarder | None = None) -> None:
+        self._raft = raft
+        self._tracker = tracker
+        self._forwarder = forwarder
+
+    async def AddWord(self, request: example_pb2.AddWordRequest, context: CallContext) -> example_pb2.AddWordResponse:
+        """Answers when the word is committed and applied here."""
+        if "\n" in request.word:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "invalid word: it must not hold a newline")
+        try:
+            applied = await self._raft.apply(request.word.encode())
+        except NotLeaderError as error:
+            leader = self._leader(context)
+            if leader is None:
+                await abort_with(context, error, retriable=True)
+            return await forward(leader.AddWord, request, context)
+        except RaftError as error:
+            await abort_with(context, error, retriable=True)
+        return example_pb2.AddWordResponse(commit_index=applied.index)
+
+    async def GetWords(
+        self, request: example_pb2.GetWordsRequest, context: CallContext
+    ) -> example_pb2.GetWordsResponse:
+        """Answers with what is applied here, or if so asked with what a linearizable read gives (R16)."""
+        match request.consistency:
+            case example_pb2.GetWordsRequest.LOCAL:
+                pass
+            case example_pb2.GetWordsRequest.LINEARIZABLE:
+                try:
+                    await self._raft.read_index()
+                except NotLeaderError as error:
+                    leader = self._leader(context)
+                    if leader is None:
+                        await abort_with(context, error, retriable=True)
+                    return await forward(leader.GetWords, request, context)
+                except RaftError as error:
+                    await abort_with(context, error, retriable=True)
+            case unknown:
+                text = f"invalid consistency {unknown}: must be LOCAL (0) or LINEARIZABLE (1)"
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        # In this order: the words may be newer than the index, never older.
+        index = self._raft.applied_index
+        return example_pb2.GetWordsResponse(read_at_index=index, best_words=self._tracker.words)
+
+    def _leader(self, context: CallContext) -> example_pb2_grpc.ExampleStub | None:
+        """Where to pass a call on to; None if it must not be."""
+        if self._forwarder is None or was_forwarded(context) or not self._raft.leader.address:
+            return None
+        return self._forwarder.leader_at(self._raft.leader.address)
