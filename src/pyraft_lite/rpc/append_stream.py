@@ -46,17 +46,13 @@ class AppendStream:
 
     async def _read(self) -> None:
         """Starts requests until the stream ends; None in the queue says that it has."""
-        sender = ""
         try:
             async for message in self._messages:
                 request = wire.decode_append_request(message)
-                sender = request.sender.address
                 await self._room.acquire()
                 self._started.put_nowait(asyncio.create_task(self._handler.handle(request)))
         finally:
             self._started.put_nowait(None)
-            if sender:
-                self._handler.stream_lost(sender)
 
     async def _drop(self) -> None:
         """Cancels what nobody waits for any more."""

@@ -14,7 +14,6 @@ from pyraft_lite.core.messages import Peer, Request, Response
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve
 from pyraft_lite.rpc.failure import failure_of
-from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.pipeline import GrpcPipeline
@@ -29,8 +28,6 @@ RESTORED_PER_DEADLINE = 16 * 1024 * 1024
 
 _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # A peer's connection is its own, and so is the trouble with it.
     ("grpc.use_local_subchannel_pool", 1),
     # A peer that comes back, perhaps at another IP address, is found within a second.
@@ -140,6 +137,17 @@ class GrpcTransport:
             call.cancel()
         return wire.decode_snapshot_response(_readable(rpc, message))
 
+    async def until_disconnected(self, address: str, /) -> None:
+        """See :meth:`pyraft_lite.runtime.transport.Transport.until_disconnected`."""
+        channel, _ = self._connect(address)
+        connected = False
+        while True:
+            state = channel.get_state(try_to_connect=True)
+            if connected and state is not grpc.ChannelConnectivity.READY:
+                return
+            connected = state is grpc.ChannelConnectivity.READY
+            await channel.wait_for_state_change(state)
+
     async def is_refused(self, address: str, /) -> bool:
         """See :meth:`pyraft_lite.runtime.transport.Transport.is_refused`."""
         try:
@@ -161,12 +169,15 @@ class GrpcTransport:
 
     def _stub(self, address: str) -> RaftTransportStub:
         """The stub of the one channel to ``address``; it connects when first used, and fails fast while it cannot."""
+        return self._connect(address)[1]
+
+    def _connect(self, address: str) -> tuple[grpc.aio.Channel, RaftTransportStub]:
         if self._closed:
             raise TransportError(FailureKind.UNREACHABLE, "the transport is closed")
         if address not in self._channels:
             channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
             self._channels[address] = (channel, RaftTransportStub(channel))
-        return self._channels[address][1]
+        return self._channels[address]
 
 
 async def _outcome(rpc: str, call: Awaitable[T]) -> T:

@@ -98,6 +98,7 @@ class Raft:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leader_watch: asyncio.Task[None] | None = None
         self._observers: list[Callable[[Observation], None]] = []
         self._snapshot_lock = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -258,18 +259,6 @@ class Raft:
         response: InstallSnapshotResponse = await rpc.future
         return response
 
-    def stream_lost(self, peer_address: str) -> None:
-        if self.state is State.FOLLOWER and self.leader.address == peer_address:
-            self._spawn(self._look_for_leader(peer_address))
-
-    async def _look_for_leader(self, address: str) -> None:
-        """Tells the core if nobody listens at the leader's address any more (R19)."""
-        for delay in GONE_PROBES:
-            await asyncio.sleep(delay)
-            if await self._transport.is_refused(address):
-                self._post(events.LeaderGone(address))
-                return
-
     # -- driving the core ---------------------------------------------------------------------------------------------
 
     def _post(self, event: events.Event) -> None:
@@ -365,9 +354,24 @@ class Raft:
     def _role_changed(self, change: effects.RoleChanged) -> None:
         if change.state is not State.LEADER:
             self._fsm.fail_readers(LeadershipLostError())
+        if self._leader_watch is not None:
+            self._leader_watch.cancel()
+        if change.state is State.FOLLOWER and change.leader_address:
+            self._leader_watch = self._spawn(self._watch_leader(change.leader_address))
         observation = Observation(change.state, change.term, Leader(change.leader_id, change.leader_address))
         for observer in list(self._observers):
             observer(observation)
+
+    async def _watch_leader(self, address: str) -> None:
+        """Tells the core if the leader's process is gone, which a broken connection and a refused new one show (R19). The
+        connection is also the one we will ask for a vote through."""
+        while True:
+            await self._transport.until_disconnected(address)
+            for delay in GONE_PROBES:
+                await asyncio.sleep(delay)
+                if await self._transport.is_refused(address):
+                    self._post(events.LeaderGone(address))
+                    return
 
     # -- proposals ----------------------------------------------------------------------------------------------------
 
@@ -424,10 +428,11 @@ class Raft:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _stop(self, reason: str) -> None:
         self.failure = reason

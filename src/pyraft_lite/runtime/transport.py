@@ -65,10 +65,6 @@ class RpcHandler(Protocol):
         """Takes a snapshot in. The transport drains what of ``chunks`` is left unread when this returns (R15)."""
         ...
 
-    def stream_lost(self, peer_address: str, /) -> None:
-        """An append stream from the peer at this address ended (R19)."""
-        ...
-
 
 class Transport(Protocol):
     """RPCs to and from peers. Every method is called on the event loop."""
@@ -97,6 +93,10 @@ class Transport(Protocol):
         Raises:
             TransportError: there is no response.
         """
+        ...
+
+    async def until_disconnected(self, address: str, /) -> None:
+        """Connects to ``address``, as often as it takes, and returns when that connection breaks (R19)."""
         ...
 
     async def is_refused(self, address: str, /) -> bool:
