@@ -1,6 +1,5 @@
 """What the tests of the transport share: a handler that records, and nodes that serve on a port of their own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -51,7 +50,6 @@ class Handler:
     take: Callable[[InstallSnapshotRequest, AsyncIterator[bytes]], Awaitable[InstallSnapshotResponse]] | None = None
     requests: list[Request] = field(default_factory=list)
     received: bytes = b""
-    lost: "asyncio.Queue[str]" = field(default_factory=asyncio.Queue)
 
     async def handle(self, request: Request, /) -> Response:
         self.requests.append(request)
@@ -66,9 +64,6 @@ class Handler:
         async for chunk in chunks:
             self.received += chunk
         return InstallSnapshotResponse(request.term, success=True)
-
-    def stream_lost(self, peer_address: str, /) -> None:
-        self.lost.put_nowait(peer_address)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from peers import listening
 
+from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import CallContext, GrpcioEngine, ListenError
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordResponse, GetWordsRequest, GetWordsResponse
@@ -62,11 +63,42 @@ async def test_a_taken_port_is_refused_with_its_address(engine: GrpcioEngine, ho
             await engine.start(address)
 
 
-async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: GrpcioEngine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"localhost:{listener.getsockname()[1]}"
+@pytest.fixture
+def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes any host stand for both 127.0.0.1 and 127.0.0.2."""
+
+    async def both(address: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        _, port = split_address(address)
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET, ("127.0.0.2", port))]
+
+    monkeypatch.setattr("pyraft_lite.rpc.engine.resolve", both)
+
+
+@pytest.mark.usefixtures("two_addresses")
+async def test_a_host_of_two_addresses_is_served_on_both(engine: GrpcioEngine) -> None:
+    async with listening(engine) as address:
+        port = address.rpartition(":")[2]
+        for host in ("127.0.0.1", "127.0.0.2"):
+            async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+                assert (await ExampleStub(channel).AddWord(AddWordRequest(word="words"))).commit_index == 5
+
+
+@pytest.mark.usefixtures("two_addresses")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: GrpcioEngine, host: str) -> None:
+    with socket.create_server((host, 0)) as listener:
+        address = f"twofold:{listener.getsockname()[1]}"
         with pytest.raises(ListenError, match=f"cannot listen on {address}: Address already in use"):
             await engine.start(address)
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
+async def test_a_wildcard_serves_every_interface(engine: GrpcioEngine, host: str) -> None:
+    async with listening(engine, f"{host}:0") as address:
+        port = address.rpartition(":")[2]
+        for name in ("127.0.0.1", "127.0.0.2"):
+            async with grpc.aio.insecure_channel(f"{name}:{port}") as channel:
+                assert (await ExampleStub(channel).AddWord(AddWordRequest(word="words"))).commit_index == 5
 
 
 async def test_a_port_is_not_shared_even_with_those_who_would_share_it(engine: GrpcioEngine) -> None:

@@ -136,27 +136,33 @@ async def test_a_first_message_that_makes_no_sense_is_refused() -> None:
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_handler_whose_sender_vanishes_is_cancelled_or_told() -> None:
-    ended: asyncio.Future[type[BaseException]] = asyncio.get_running_loop().create_future()
-    begun = asyncio.Event()
+class Interrupted:
+    """Takes a snapshot that never gets whole; ``ended`` says with which error."""
 
-    async def take(request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]) -> InstallSnapshotResponse:
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.ended: asyncio.Future[type[BaseException] | None] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]) -> InstallSnapshotResponse:
         try:
             async for _ in chunks:
-                begun.set()
+                self.begun.set()
         except BaseException as error:
-            ended.set_result(type(error))
+            self.ended.set_result(type(error))
             raise
-        ended.set_exception(AssertionError("the snapshot looked complete"))
+        self.ended.set_result(None)
         return InstallSnapshotResponse(3, success=True)
 
+
+async def test_a_handler_whose_sender_vanishes_is_cancelled_or_told() -> None:
+    take = Interrupted()
     async with serving(Handler(take=take)) as bob, grpc.aio.insecure_channel(bob.address) as channel:
         call = RaftTransportStub(channel).InstallSnapshot(None)
         for message in messages(4, [b"st"]):
             await call.write(message)
-        await begun.wait()
+        await take.begun.wait()
         call.cancel()
-        assert await ended in (asyncio.CancelledError, wire.WireError)
+        assert await take.ended in (asyncio.CancelledError, wire.WireError)
 
 
 async def test_a_peer_that_takes_nothing_more_is_a_timeout() -> None:
@@ -206,11 +212,14 @@ async def test_a_peer_that_is_gone_is_unreachable() -> None:
 
 
 async def test_an_error_in_reading_the_snapshot_is_raised_and_the_transfer_broken_off() -> None:
+    take = Interrupted()
+
     async def unreadable() -> AsyncIterator[bytes]:
         yield b"st"
+        await take.begun.wait()
         raise StorageError("unreadable")
 
-    handler = Handler()
-    async with serving(handler) as bob, calling() as transport:
+    async with serving(Handler(take=take)) as bob, calling() as transport:
         with pytest.raises(StorageError, match="unreadable"):
             await transport.install_snapshot(bob, snapshot(4), unreadable())
+        assert await take.ended in (asyncio.CancelledError, wire.WireError)

@@ -1,6 +1,7 @@
 """RPCs between two nodes over real gRPC."""
 
 import asyncio
+import contextlib
 import socket
 
 import grpc
@@ -18,10 +19,12 @@ from pyraft_lite.core.messages import (
     Response,
     TimeoutNowRequest,
 )
+from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import GrpcioEngine
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
+from pyraft_lite.rpc.pipeline import GrpcPipeline
 from pyraft_lite.rpc.transport import Deadlines
 from pyraft_lite.runtime.transport import FailureKind, TransportError
 
@@ -200,18 +203,15 @@ async def test_close_fails_what_is_under_way_and_all_that_follows() -> None:
             transport.pipeline(bob)
 
 
-async def test_close_leaves_no_task_behind() -> None:
-    async with serving(Handler()) as bob:
-        before = asyncio.all_tasks()
-        async with calling() as transport:
-            await transport.send(bob, VOTE)
-            await transport.pipeline(bob).send(append(1))
-            transport.pipeline(absent()).send(append(1))
-            transport.pipeline(bob)
-        # Tasks of the serving side, which ends the streams when it hears of it, are not the transport's.
-        left = asyncio.all_tasks() - before
-        own = [task for task in left if "pipeline" in str(task.get_coro()) or "_call" in str(task.get_coro())]
-        assert own == []
+async def test_close_leaves_no_pipeline_running() -> None:
+    async with serving(Handler()) as bob, calling() as transport:
+        used, unused, failing = transport.pipeline(bob), transport.pipeline(bob), transport.pipeline(absent())
+        await used.send(append(1))
+        failing.send(append(1))
+        await transport.close()
+        for pipeline in (used, unused, failing):
+            assert isinstance(pipeline, GrpcPipeline)
+            assert pipeline.task.done()
 
 
 async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:
@@ -220,6 +220,50 @@ async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:
             await transport.send(bob, VOTE)
         with pytest.raises(TransportError, match="raft is not running yet"):
             await transport.pipeline(bob).send(append(1))
+
+
+class TestUntilDisconnected:
+    async def test_returns_when_the_peer_goes(self) -> None:
+        async with calling() as transport:
+            async with serving(Handler()) as bob:
+                watch = asyncio.create_task(transport.until_disconnected(bob.address))
+                await transport.send(bob, VOTE)
+                assert not watch.done()
+            await watch
+
+    async def test_waits_for_a_peer_that_is_not_there_yet(self) -> None:
+        address = f"localhost:{free_port()}"
+        async with calling() as transport:
+            watch = asyncio.create_task(transport.until_disconnected(address))
+            with pytest.raises(TransportError):
+                await transport.send(Server("bob", address), VOTE)
+            assert not watch.done()
+            connected = asyncio.Event()
+
+            async def answer(request: Request) -> Response:
+                connected.set()
+                return yes(request)
+
+            async with serving(Handler(answer=answer), address) as bob:
+                while not connected.is_set():
+                    with contextlib.suppress(TransportError):
+                        await transport.send(bob, VOTE)
+                    await asyncio.sleep(0.02)  # Until the channel tries to connect again.
+                assert not watch.done()
+            await watch
+
+    @pytest.mark.parametrize("connected", [True, False])
+    async def test_fails_when_the_transport_is_closed(self, connected: bool) -> None:
+        async with serving(Handler()) as bob, calling() as transport:
+            to = bob if connected else absent()
+            watch = asyncio.create_task(transport.until_disconnected(to.address))
+            with contextlib.suppress(TransportError):
+                await transport.send(to, VOTE)
+            await transport.close()
+            with pytest.raises(TransportError, match="closed"):
+                await watch
+            with pytest.raises(TransportError, match="closed"):
+                await transport.until_disconnected(to.address)
 
 
 class TestIsRefused:
@@ -232,10 +276,20 @@ class TestIsRefused:
         async with serving(Handler()) as bob, calling() as transport:
             assert not await transport.is_refused(bob.address)
 
-    async def test_false_if_one_of_the_hosts_addresses_accepts(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            async with calling() as transport:
-                assert not await transport.is_refused(f"localhost:{listener.getsockname()[1]}")
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
+    async def test_false_if_one_of_the_hosts_addresses_accepts(
+        self, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        async def both(address: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+            _, port = split_address(address)
+            return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET, ("127.0.0.2", port))]
+
+        monkeypatch.setattr("pyraft_lite.rpc.transport.resolve", both)
+        async with calling() as transport:
+            with socket.create_server((host, 0)) as listener:
+                address = f"twofold:{listener.getsockname()[1]}"
+                assert not await transport.is_refused(address)
+            assert await transport.is_refused(address)
 
     @pytest.mark.parametrize("address", ["nowhere.invalid:1", "no port", "localhost:port", ""])
     async def test_false_for_an_address_that_leads_nowhere(self, address: str) -> None:

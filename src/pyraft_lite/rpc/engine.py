@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 
-from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve
+from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve, split_address
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
@@ -97,13 +97,14 @@ class GrpcioEngine:
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""
-        await _check_free(address)
+        hosts, port = await _places(address)
         server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers(self._generic)
         for service_name, method_handlers in self._registered.items():
             server.add_registered_method_handlers(service_name, method_handlers)  # type: ignore[attr-defined]
         try:
-            port = server.add_insecure_port(address)
+            for host in hosts:
+                port = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
             await server.stop(None)
             raise ListenError(f"cannot listen on {address}: {error}") from error
@@ -117,16 +118,18 @@ class GrpcioEngine:
             await self._server.stop(grace)
 
 
-async def _check_free(address: str) -> None:
-    """Raises ListenError unless the port is free at every address the host stands for.
+async def _places(address: str) -> tuple[list[str], int]:
+    """The IP addresses, as they stand before a port, and the port to listen on; raises ListenError if one is taken.
 
-    grpcio would be content with one of them (``localhost`` is two: 127.0.0.1 and ::1), and does not say why it is not.
+    Left alone, grpcio is content if it can listen at one of the addresses a name stands for, and does not say why it
+    cannot.
     """
     try:
         found = await resolve(address)
     except (ValueError, OSError) as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
-    usable, reason = False, ""
+    hosts: list[str] = []
+    reason = ""
     for family, place in found:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -134,10 +137,13 @@ async def _check_free(address: str) -> None:
                 if family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(place)
-            usable = True
+            hosts.append(f"[{place[0]}]" if family == socket.AF_INET6 else place[0])
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno not in NO_SUCH_FAMILY:
                 raise ListenError(f"cannot listen on {address}: {reason}") from error
-    if not usable:
+    if not hosts:
         raise ListenError(f"cannot listen on {address}: {reason}")
+    # To grpcio the wildcard of either family is that of both.
+    everywhere = not split_address(address)[0]
+    return (hosts[:1] if everywhere else hosts), found[0][1][1]

@@ -58,10 +58,8 @@ class LeaderHealth(HealthServicer):  # type: ignore[misc]
         return HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING
 
     def _observe(self, observation: Observation) -> None:
-        leading = observation.state is State.LEADER
-        if leading != self._leading:
-            self._leading = leading
-            self._wake()
+        self._leading = observation.state is State.LEADER
+        self._wake()
 
     def _wake(self) -> None:
         """Wakes everyone who waits for a change; later waits are for the next one."""

@@ -104,7 +104,6 @@ class GrpcPipeline:
         for _, future in self._unanswered:
             if not future.done():
                 _fail(future, failure)
-        self._unanswered.clear()
 
 
 def _fail(future: asyncio.Future[AppendEntriesResponse], failure: TransportError) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -143,10 +144,13 @@ class GrpcTransport:
         connected = False
         while True:
             state = channel.get_state(try_to_connect=True)
+            if self._closed:
+                raise _closed()
             if connected and state is not grpc.ChannelConnectivity.READY:
                 return
             connected = state is grpc.ChannelConnectivity.READY
-            await channel.wait_for_state_change(state)
+            with suppress(grpc.aio.UsageError):  # What a channel says that is closed meanwhile.
+                await channel.wait_for_state_change(state)
 
     async def is_refused(self, address: str, /) -> bool:
         """See :meth:`pyraft_lite.runtime.transport.Transport.is_refused`."""
@@ -173,11 +177,15 @@ class GrpcTransport:
 
     def _connect(self, address: str) -> tuple[grpc.aio.Channel, RaftTransportStub]:
         if self._closed:
-            raise TransportError(FailureKind.UNREACHABLE, "the transport is closed")
+            raise _closed()
         if address not in self._channels:
             channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
             self._channels[address] = (channel, RaftTransportStub(channel))
         return self._channels[address]
+
+
+def _closed() -> TransportError:
+    return TransportError(FailureKind.UNREACHABLE, "the transport is closed")
 
 
 async def _outcome(rpc: str, call: Awaitable[T]) -> T:
@@ -191,7 +199,7 @@ async def _outcome(rpc: str, call: Awaitable[T]) -> T:
         if task is None or task.cancelling():
             raise
         # Not we were cancelled, the call was: its channel has been closed.
-        raise TransportError(FailureKind.UNREACHABLE, f"{rpc}: the transport is closed") from None
+        raise _closed() from None
 
 
 async def _within(seconds: float, rpc: str, call: Awaitable[T]) -> T:
