@@ -92,6 +92,31 @@ async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: Grp
             await engine.start(address)
 
 
+async def test_a_host_that_names_an_address_twice_is_served(
+    engine: GrpcioEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def twice(address: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        return [(socket.AF_INET, ("127.0.0.1", split_address(address)[1]))] * 2
+
+    monkeypatch.setattr("pyraft_lite.rpc.engine.resolve", twice)
+    async with listening(engine):
+        pass
+
+
+async def test_a_port_lost_to_another_while_starting_is_refused(
+    engine: GrpcioEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        async def places(address: str) -> tuple[list[str], int]:
+            return ["127.0.0.1"], port
+
+        monkeypatch.setattr("pyraft_lite.rpc.engine._places", places)
+        with pytest.raises(ListenError, match=f"cannot listen on localhost:{port}: Failed to bind"):
+            await engine.start(f"localhost:{port}")
+
+
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
 async def test_a_wildcard_serves_every_interface(engine: GrpcioEngine, host: str) -> None:
     async with listening(engine, f"{host}:0") as address:

@@ -106,7 +106,6 @@ class GrpcioEngine:
             for host in hosts:
                 port = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
-            await server.stop(None)
             raise ListenError(f"cannot listen on {address}: {error}") from error
         await server.start()
         self._server = server
@@ -128,9 +127,9 @@ async def _places(address: str) -> tuple[list[str], int]:
         found = await resolve(address)
     except (ValueError, OSError) as error:
         raise ListenError(f"cannot listen on {address}: {error}") from error
-    hosts: list[str] = []
+    hosts: list[str] = []  # Without repetition, of which /etc/hosts may hold some.
     reason = ""
-    for family, place in found:
+    for family, place in dict.fromkeys(found):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

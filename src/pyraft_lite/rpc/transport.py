@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -149,8 +148,7 @@ class GrpcTransport:
             if connected and state is not grpc.ChannelConnectivity.READY:
                 return
             connected = state is grpc.ChannelConnectivity.READY
-            with suppress(grpc.aio.UsageError):  # What a channel says that is closed meanwhile.
-                await channel.wait_for_state_change(state)
+            await channel.wait_for_state_change(state)
 
     async def is_refused(self, address: str, /) -> bool:
         """See :meth:`pyraft_lite.runtime.transport.Transport.is_refused`."""
