@@ -98,14 +98,16 @@ def read_peers_json(path: Path) -> Configuration:
     """
     try:
         peers = json.loads(path.read_text())
-        servers = tuple(
-            Server(peer["id"], peer["address"], Suffrage.NONVOTER if peer.get("non_voter") else Suffrage.VOTER)
-            for peer in peers
-        )
-        configuration = Configuration(servers)
+        configuration = Configuration(tuple(_peer(**peer) for peer in peers))
         configuration.check()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigurationError) as error:
+    except (OSError, ValueError, TypeError, ConfigurationError) as error:
         raise ConfigurationError(
             f'{path}: {error!r}: should be a list like [{{"id": "nodeA", "address": "host:port", "non_voter": false}}]'
         ) from error
     return configuration
+
+
+def _peer(*, id: str, address: str, non_voter: bool = False) -> Server:
+    if not (isinstance(id, str) and isinstance(address, str)):
+        raise TypeError(f"id {id!r} and address {address!r} should be strings")
+    return Server(id, address, Suffrage.NONVOTER if non_voter else Suffrage.VOTER)

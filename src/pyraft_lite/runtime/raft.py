@@ -363,8 +363,8 @@ class Raft:
             observer(observation)
 
     async def _watch_leader(self, address: str) -> None:
-        """Tells the core if the leader's process is gone, which a broken connection and a refused new one show (R19). The
-        connection is also the one we will ask for a vote through."""
+        """Tells the core if the leader's process is gone, which a broken connection and a refused new one show (R19).
+        The connection is also the one we will ask for a vote through."""
         while True:
             await self._transport.until_disconnected(address)
             for delay in GONE_PROBES:
