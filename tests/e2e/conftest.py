@@ -1,0 +1,16 @@
+"""Clusters that several tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+from harness import QUICK
+
+from raftexample.local_cluster import LocalCluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """Three voters, for tests that leave them so."""
+    with LocalCluster(tmp_path_factory.mktemp("cluster"), flags=QUICK) as cluster:
+        cluster.form()
+        yield cluster

@@ -1,0 +1,162 @@
+"""Nodes die, come back, and are handed over while hammer runs: no acknowledged write is lost."""
+
+import threading
+from pathlib import Path
+
+import grpc
+import pytest
+from harness import HAMMER_LINE, HAMMER_WORDS, QUICK, add_word, finish, get_words, logged_words
+
+from pyraft_lite.core.state import State
+from raftexample.local_cluster import LocalCluster
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def progress(cluster: LocalCluster, beyond: int) -> None:
+    """Waits until some node has applied more than ``beyond``."""
+    cluster.wait_for(
+        lambda: max(cluster.applied_index(n) or 0 for n, node in cluster.nodes.items() if node.is_running) > beyond,
+        f"index {beyond} is applied",
+    )
+
+
+def assert_nothing_lost(cluster: LocalCluster, words: list[str]) -> None:
+    """Every word is in the log of every node, and all logs hold the same."""
+    cluster.wait_until_equal()
+    for name in cluster.nodes:
+        assert cluster.stop(name) == 0
+    logs = [logged_words(cluster, name) for name in cluster.nodes]
+    assert not set(words) - set(logs[0])
+    assert logs[0] == logs[1] == logs[2]
+
+
+def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path) as cluster:
+        cluster.form()
+        hammer = cluster.start_hammer()
+        for beyond in (100, 300, 500):
+            progress(cluster, beyond)
+            cluster.check_raftadmin("--leader", cluster.target, "leadership_transfer")
+        for beyond in (800, 1200):
+            progress(cluster, beyond)
+            victim = cluster.leader()
+            cluster.kill(victim)
+            assert hammer.poll() is None, "hammer was done too soon for this test to show anything"
+            cluster.leader()
+            cluster.start(victim)
+        assert HAMMER_LINE.fullmatch(finish(hammer))
+        assert_nothing_lost(cluster, HAMMER_WORDS)
+
+
+@pytest.mark.parametrize("moment", [5, 400, 1500])
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: str, moment: int) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        hammer = cluster.start_hammer()
+        progress(cluster, moment)
+        leader = cluster.leader()
+        victim = leader if role == "leader" else next(name for name in cluster.nodes if name != leader)
+        cluster.kill(victim)
+        assert hammer.poll() is None, "hammer was done too soon for this test to show anything"
+        assert HAMMER_LINE.fullmatch(finish(hammer))
+        cluster.start(victim)
+        assert_nothing_lost(cluster, HAMMER_WORDS)
+
+
+def test_all_nodes_may_die_at_once_and_come_back_with_their_data(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        leader = cluster.leader()
+        for word in ("one", "three", "seventeen"):
+            add_word(cluster, leader, word)
+        for name in cluster.nodes:
+            cluster.kill(name)
+        for name in cluster.nodes:
+            cluster.start(name)
+        leader = cluster.leader()
+        cluster.check_raftadmin("--leader", cluster.target, "barrier")
+        assert list(get_words(cluster, leader).best_words) == ["seventeen", "three", "one"]
+        assert_nothing_lost(cluster, ["one", "three", "seventeen"])
+
+
+def test_all_nodes_stop_cleanly_and_come_back_with_their_data(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        add_word(cluster, cluster.leader(), "kept")
+        assert [cluster.stop(name) for name in cluster.nodes] == [0, 0, 0]
+        for name in cluster.nodes:
+            cluster.start(name)
+        add_word(cluster, cluster.leader(), "afterwards")
+        cluster.wait_until_equal()
+        assert {tuple(cluster.words(name)) for name in cluster.nodes} == {("afterwards", "kept", "")}
+
+
+def test_a_node_that_was_away_longer_than_the_log_reaches_gets_a_snapshot(tmp_path: Path) -> None:
+    flags = ("--trailing_logs", "10", "--snapshot_threshold", "50", "--snapshot_interval", "100ms")
+    with LocalCluster(tmp_path, flags=(*QUICK, *flags)) as cluster:
+        cluster.form()
+        leader = cluster.leader()
+        away = next(name for name in cluster.nodes if name != leader)
+        cluster.kill(away)
+        for number in range(200):
+            add_word(cluster, leader, f"word {number}")
+        cluster.wait_for(
+            lambda: list((tmp_path / leader / "snapshots").glob("*-*-*[0-9]")), "the leader has a snapshot"
+        )
+        cluster.start(away)
+        cluster.wait_until_equal()
+        assert cluster.words(away) == cluster.words(leader)
+        assert "installed remote snapshot" in cluster.nodes[away].log.read_text()
+
+
+def test_without_a_quorum_writes_fail_and_with_it_they_work_again(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        leader = cluster.leader()
+        others = [name for name in cluster.nodes if name != leader]
+        for name in others:
+            cluster.kill(name)
+        with pytest.raises(grpc.RpcError) as lost:
+            add_word(cluster, leader, "lost leader")
+        assert lost.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert lost.value.details() in ("leadership lost while committing log", "node is not the leader")
+        cluster.wait_for(lambda: cluster.state(leader) is not State.LEADER, "the leader has stepped down")
+        with pytest.raises(grpc.RpcError) as refused:
+            add_word(cluster, leader, "no leader")
+        assert refused.value.details() == "node is not the leader"
+        assert list(get_words(cluster, leader).best_words) == ["", "", ""], "local reads go on"
+        assert "Response: address" not in cluster.check_raftadmin(cluster.nodes[leader].address, "leader")
+        cluster.start(others[0])
+        add_word(cluster, cluster.leader(), "quorum")
+        cluster.start(others[1])
+        cluster.wait_until_equal()
+
+
+def test_a_leader_that_is_told_to_stop_hands_over_first(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path) as cluster:
+        cluster.form()
+        leader = cluster.leader()
+        others = [name for name in cluster.nodes if name != leader]
+        codes: list[int] = []
+        stopping = threading.Thread(target=lambda: codes.append(cluster.stop(leader)))
+        stopping.start()
+        successor = cluster.wait_for(
+            lambda: next((name for name in others if cluster.state(name) is State.LEADER), None), "another leads"
+        )
+        add_word(cluster, successor, "at once")
+        stopping.join()
+        assert codes == [0]
+        log = cluster.nodes[successor].log.read_text()
+        assert "heartbeat timeout reached" not in log, "it took over, it did not wait"
+
+
+def test_a_follower_that_stops_leaves_the_leader_alone(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        leader = cluster.leader()
+        follower = next(name for name in cluster.nodes if name != leader)
+        assert cluster.stop(follower) == 0
+        add_word(cluster, leader, "still here")
+        assert cluster.leader() == leader
