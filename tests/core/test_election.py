@@ -1,0 +1,220 @@
+"""R1: how a node stands for election."""
+
+from driver import DIE, Node, candidate, follower, peer
+
+from pyraft_lite.core import HardState, State
+from pyraft_lite.core.effects import Note
+from pyraft_lite.core.events import RpcResponse
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    RequestPreVoteRequest,
+    RequestPreVoteResponse,
+    RequestVoteRequest,
+    RequestVoteResponse,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
+)
+
+
+def standing(voters: str = "ABC") -> Node:
+    """A candidate whose pre-vote succeeded, and whose own vote is not durable yet."""
+    node = candidate(voters)
+    for send, _ in node.sent(RequestPreVoteRequest):
+        node.answer(send)
+    return node
+
+
+def test_the_heartbeat_timeout_is_random_between_once_and_twice_the_setting():
+    node = follower()
+    assert node.core.deadline() == node.now + 1 + DIE
+
+
+def test_a_follower_does_nothing_before_its_timeout():
+    node = follower()
+    assert node.tick(after=1 + DIE - 0.01) == []
+
+
+def test_a_follower_that_hears_nothing_asks_the_other_voters_for_pre_votes():
+    node = candidate("ABC", nonvoters="D", terms=[3])
+    assert [(send.to.id, request) for send, request in node.sent(RequestPreVoteRequest)] == [
+        ("B", RequestPreVoteRequest(4, peer("A"), 2, 3)),
+        ("C", RequestPreVoteRequest(4, peer("A"), 2, 3)),
+    ]
+
+
+def test_a_pre_vote_changes_neither_term_nor_vote():
+    node = candidate()
+    assert node.core.term == 1
+    assert node.unwritten == []
+
+
+def test_a_nonvoter_never_stands():
+    node = follower("BC", nonvoters="A")
+    node.tick_at_deadline()
+    assert node.core.state is State.FOLLOWER
+    assert node.unanswered == {}
+    assert [note.message for note in node.of(Note)] == ["not a voter in the latest configuration, aborting election"]
+
+
+def test_a_node_without_a_configuration_never_stands_and_says_so_once():
+    node = Node(term=0)
+    node.tick_at_deadline()
+    assert [note.message for note in node.of(Note)] == ["no known peers, aborting election"]
+    node.tick_at_deadline()
+    assert node.of(Note) == []
+    assert node.core.state is State.FOLLOWER
+
+
+def test_a_majority_of_pre_votes_leads_to_an_election_in_the_next_term():
+    node = candidate("ABCDE")
+    (first, _), (second, _), *_ = node.sent(RequestPreVoteRequest)
+    node.answer(first)
+    assert node.sent(RequestVoteRequest) == []
+    node.answer(second)
+    assert {request for _, request in node.sent(RequestVoteRequest)} == {RequestVoteRequest(2, peer("A"), 1, 1)}
+    assert [write.hard_state for write in node.unwritten] == [HardState(2, "a:1")]
+
+
+def test_refused_pre_votes_do_not_count():
+    node = candidate()
+    for send, _ in node.sent(RequestPreVoteRequest):
+        node.answer(send, RequestPreVoteResponse(1, False))
+    assert node.sent(RequestVoteRequest) == []
+
+
+def test_a_late_pre_vote_is_no_vote():
+    node = candidate("ABCDE")
+    sends = [send for send, _ in node.sent(RequestPreVoteRequest)]
+    for send in sends[:2]:
+        node.answer(send)
+    node.durable()
+    for send in sends[2:]:
+        node.answer(send)
+    assert node.core.state is State.CANDIDATE
+
+
+def test_a_peer_that_does_not_know_pre_votes_counts_as_granting_one():
+    node = candidate()
+    (send, _), *_ = node.sent(RequestPreVoteRequest)
+    node.fail(send, "unimplemented", unsupported=True)
+    assert len(node.sent(RequestVoteRequest)) == 2
+
+
+def test_a_peer_that_does_not_know_votes_does_not_count():
+    node = standing()
+    node.durable()
+    for send, _ in node.sent(RequestVoteRequest):
+        node.fail(send, "unimplemented", unsupported=True)
+    assert node.core.state is State.CANDIDATE
+
+
+def test_an_unreachable_peer_does_not_count():
+    node = candidate()
+    for send, _ in node.sent(RequestPreVoteRequest):
+        node.fail(send)
+    assert node.core.term == 1
+
+
+def test_the_own_vote_counts_only_when_it_is_durable():
+    node = standing()
+    node.answer(node.sent(RequestVoteRequest, "B")[0][0])
+    assert node.core.state is State.CANDIDATE
+    node.durable()
+    assert node.core.state is State.LEADER
+
+
+def test_nobody_wins_without_their_own_durable_vote_even_with_a_majority_of_others():
+    node = standing("ABC")
+    for send, _ in node.sent(RequestVoteRequest):
+        node.answer(send)
+    assert node.core.state is State.CANDIDATE
+    node.durable()
+    assert node.core.state is State.LEADER
+
+
+def test_half_of_the_votes_are_no_majority():
+    node = standing("ABCD")
+    node.durable()
+    (first, _), (second, _), _ = node.sent(RequestVoteRequest)
+    node.answer(first)
+    assert node.core.state is State.CANDIDATE
+    node.answer(second)
+    assert node.core.state is State.LEADER
+
+
+def test_refused_votes_do_not_count():
+    node = standing()
+    node.durable()
+    for send, _ in node.sent(RequestVoteRequest):
+        node.answer(send, RequestVoteResponse(2, False))
+    assert node.core.state is State.CANDIDATE
+
+
+def test_an_only_voter_elects_itself_when_its_vote_is_durable():
+    node = candidate("A")
+    assert node.core.state is State.CANDIDATE
+    node.durable(1)
+    assert node.core.state is State.LEADER
+
+
+def test_a_candidate_starts_over_with_a_pre_vote_when_the_election_timeout_passes():
+    node = standing()
+    assert node.core.deadline() == node.now + 1 + DIE
+    old = [send for send, _ in node.sent(RequestVoteRequest)]
+    node.tick_at_deadline()
+    assert {request.term for _, request in node.sent(RequestPreVoteRequest)} == {3}
+    node.durable()
+    for send in old:
+        node.answer(send)
+    assert node.core.state is State.CANDIDATE, "votes of an election that is over"
+
+
+def test_a_candidate_does_nothing_before_its_timeout():
+    node = candidate()
+    assert node.tick(after=1) == []
+
+
+def test_a_candidate_that_hears_of_a_newer_term_follows():
+    node = candidate()
+    node.answer(node.sent(RequestPreVoteRequest, "B")[0][0], RequestPreVoteResponse(7, False))
+    assert (node.core.state, node.core.term) == (State.FOLLOWER, 7)
+    assert [write.hard_state for write in node.unwritten] == [HardState(7)]
+
+
+def test_a_candidate_follows_the_leader_of_its_own_term():
+    node = standing()
+    node.ask(AppendEntriesRequest(2, peer("B")))
+    assert (node.core.state, node.core.leader) == (State.FOLLOWER, peer("B"))
+    assert node.core.voted_for == "a:1", "the vote of the term stays"
+
+
+def test_timeout_now_skips_the_pre_vote_and_tells_the_voters_so():
+    node = follower()
+    assert node.ask(TimeoutNowRequest(peer("B"))) == TimeoutNowResponse()
+    assert {request for _, request in node.sent(RequestVoteRequest)} == {
+        RequestVoteRequest(2, peer("A"), 1, 1, leadership_transfer=True)
+    }
+
+
+def test_after_a_transfer_that_came_to_nothing_the_next_election_has_a_pre_vote():
+    node = follower()
+    node.receive(TimeoutNowRequest(peer("B")))
+    node.tick_at_deadline()
+    assert len(node.sent(RequestPreVoteRequest)) == 2
+
+
+def test_timeout_now_moves_no_nonvoter_and_no_candidate():
+    nonvoter = follower("BC", nonvoters="A")
+    nonvoter.ask(TimeoutNowRequest(peer("B")))
+    assert nonvoter.core.state is State.FOLLOWER
+    node = candidate()
+    node.ask(TimeoutNowRequest(peer("B")))
+    assert node.sent(RequestVoteRequest) == []
+
+
+def test_answers_that_nobody_waits_for_are_ignored():
+    node = standing()
+    node.durable()
+    for rpc_id in (1, 999):
+        node.step(RpcResponse(rpc_id, RequestVoteResponse(2, True)))
+    assert node.core.state is State.CANDIDATE
