@@ -16,14 +16,19 @@ def encode(configuration: Configuration, /) -> bytes:
 
 
 def decode(data: bytes, /) -> Configuration:
-    """Reads what :func:`encode` or Go wrote; takes newer string types and unknown keys as well.
+    """Reads what :func:`encode` or Go wrote; takes newer string types, nil for what is empty, and unknown keys as well.
 
     Raises:
         ValueError: ``data`` is not an encoded configuration.
     """
     document = _unpack(data)
-    if not isinstance(document, dict) or not isinstance(servers := document.get("Servers") or [], list):
-        raise ValueError("not a map with a list of Servers")
+    if not isinstance(document, dict) or "Servers" not in document:
+        raise ValueError("not a map with the key Servers")
+    servers = document["Servers"]
+    if servers is None:
+        servers = []
+    if not isinstance(servers, list):
+        raise ValueError(f"Servers is {servers!r}, should be a list")
     return Configuration(tuple(_server(item) for item in servers))
 
 
@@ -46,11 +51,12 @@ def decode_peers(data: bytes) -> tuple[str, ...]:
 
 def _server(item: object) -> Server:
     if not isinstance(item, dict):
-        raise ValueError("a server is not a map")
+        raise ValueError(f"a server is {item!r}, should be a map")
+    number = item.get("Suffrage")
     try:
-        suffrage = Suffrage(item.get("Suffrage") or 0)
+        suffrage = Suffrage.VOTER if number is None else Suffrage(number)
     except ValueError as error:
-        raise ValueError(f"unknown suffrage {item.get('Suffrage')!r}") from error
+        raise ValueError(f"Suffrage is {number!r}, should be 0, 1 or 2") from error
     return Server(_text(item.get("ID"), "ID"), _text(item.get("Address"), "Address"), suffrage)
 
 
@@ -59,20 +65,26 @@ def _unpack(data: bytes) -> object:
         # Old raw strings are bytes to msgpack's reader; that reads both kinds alike.
         return _decoded_keys(msgpack.unpackb(data, raw=True, strict_map_key=False))
     except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"not msgpack: {error or type(error).__name__}") from error
+        raise ValueError(f"not msgpack: {str(error) or type(error).__name__}") from error
 
 
 def _decoded_keys(value: object) -> object:
     if isinstance(value, dict):
-        return {key.decode() if isinstance(key, bytes) else key: _decoded_keys(item) for key, item in value.items()}
+        return {
+            key.decode(errors="replace") if isinstance(key, bytes) else key: _decoded_keys(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_decoded_keys(item) for item in value]
     return value
 
 
 def _text(value: object, what: str) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, str) or value is None:
-        return value or ""
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{what} is {value!r}, should be UTF-8") from error
     raise ValueError(f"{what} is {value!r}, should be a string")
