@@ -102,7 +102,11 @@ class Replication:
         if self._notice_due is not None and now >= self._notice_due:
             self._notice_due = None
             for peer in list(self.peers.values()):
-                if peer.mode is Mode.STREAM and peer.told_commit < self._core.commit_index:
+                if peer.mode is not Mode.STREAM or peer.told_commit >= self._core.commit_index:
+                    continue
+                if self._is_full(peer):
+                    self._schedule_notice()
+                else:
                     self._send_append(peer)
         self.advance_all()
         self._let_go_of_removed()
@@ -139,9 +143,13 @@ class Replication:
             if not peer.waiting_for(Purpose.APPEND):
                 self._send_append(peer)
             return
-        while peer.next <= core.log.last_index and peer.waiting_for(Purpose.APPEND) < core.settings.max_in_flight:
+        while peer.next <= core.log.last_index and not self._is_full(peer):
             if not self._send_append(peer):
                 return
+
+    def _is_full(self, peer: Progress) -> bool:
+        """True if nothing with entries may be sent before an answer comes."""
+        return peer.waiting_for(Purpose.APPEND) >= self._core.settings.max_in_flight
 
     def _send_append(self, peer: Progress) -> bool:
         """Sends the next message, with as many entries as fit (R17); False if it takes a snapshot instead."""
@@ -182,6 +190,7 @@ class Replication:
         )
         core.emit(SendSnapshot(rpc_id, peer.server, request, meta.id))
         peer.mode = Mode.SNAPSHOT
+        self._forget_sent(peer, keep=Purpose.HEARTBEAT)  # an answer to an append would end the mode too early
         self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index))
 
     # -- answers --------------------------------------------------------------------------------------------------
@@ -247,9 +256,10 @@ class Replication:
         step_back = sent.prev_index + 1 - peer.retreat
         peer.retreat *= 2
         target = min(step_back, response.last_log + 1)
-        first = self._core.log.first_index
-        if target < first < sent.prev_index + 1:
-            target = first  # try what is left of the log before sending a snapshot
+        log = self._core.log
+        oldest = log.first_index if log.term(log.first_index - 1) is not None else log.first_index + 1
+        if target < oldest <= min(sent.prev_index, response.last_log + 1):
+            target = oldest  # try what is left of the log before sending a snapshot
         peer.next = max(1, target)
         self._core.note(
             Level.WARNING, "appendEntries rejected, sending older logs", peer=str(peer.server), next=peer.next
