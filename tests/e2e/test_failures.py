@@ -1,5 +1,8 @@
 """Nodes die, come back, and are handed over while hammer runs: no acknowledged write is lost."""
 
+import contextlib
+import resource
+import signal
 import threading
 from pathlib import Path
 
@@ -63,6 +66,54 @@ def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: st
         assert HAMMER_LINE.fullmatch(finish(hammer))
         cluster.start(victim)
         assert_nothing_lost(cluster, HAMMER_WORDS)
+
+
+def test_a_leader_that_hangs_is_replaced_and_rejoins_when_it_wakes(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        hammer = cluster.start_hammer()
+        progress(cluster, 300)
+        leader = cluster.leader()
+        hung = cluster.nodes[leader].process
+        assert hung is not None
+        hung.send_signal(signal.SIGSTOP)
+        others = [name for name in cluster.nodes if name != leader]
+        cluster.wait_for(lambda: any(cluster.state(name) is State.LEADER for name in others), "another leads")
+        hung.send_signal(signal.SIGCONT)
+        assert HAMMER_LINE.fullmatch(finish(hammer))
+        assert_nothing_lost(cluster, HAMMER_WORDS)
+
+
+def fill_the_disk(cluster: LocalCluster) -> list[str]:
+    """Adds words to nodeA until that fails; returns those that were acknowledged."""
+    acknowledged: list[str] = []
+    with contextlib.suppress(grpc.RpcError):
+        while True:
+            word = f"{len(acknowledged):03}" * 3000
+            add_word(cluster, "nodeA", word)
+            acknowledged.append(word)
+    return acknowledged
+
+
+def test_a_full_disk_stops_the_node_with_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=(*QUICK, "--log_level", "error")) as cluster:
+        cluster.start("nodeA", "--raft_bootstrap")
+        cluster.leader()
+        process = cluster.nodes["nodeA"].process
+        assert process is not None
+        database = tmp_path / "nodeA" / "data.mdb"
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (database.stat().st_size + 300_000,) * 2)
+        acknowledged = fill_the_disk(cluster)
+        assert acknowledged, "some fit"
+        assert process.wait(20) == 1
+        *_, last = cluster.nodes["nodeA"].log.read_text().splitlines()
+        assert last.startswith("raft-example: cannot write to the database in")
+        assert "Traceback" not in cluster.nodes["nodeA"].log.read_text()
+        cluster.start("nodeA")
+        cluster.leader()
+        cluster.check_raftadmin(cluster.nodes["nodeA"].address, "barrier")
+        cluster.stop("nodeA")
+        assert not set(acknowledged) - set(logged_words(cluster, "nodeA"))
 
 
 def test_all_nodes_may_die_at_once_and_come_back_with_their_data(tmp_path: Path) -> None:

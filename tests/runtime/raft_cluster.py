@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.errors import StorageError
 from pyraft_lite.core.messages import Peer
 from pyraft_lite.rpc.engine import GrpcioEngine
 from pyraft_lite.rpc.pb import raft_transport_pb2_grpc
@@ -69,9 +70,10 @@ class Member:
     snapshots: FileSnapshotStore = field(init=False)
     _engine: GrpcioEngine = field(init=False)
     running: bool = False
+    make_store: Callable[[Path], LmdbStore] = LmdbStore
 
     def open(self) -> None:
-        self.store = LmdbStore(self.directory)
+        self.store = self.make_store(self.directory)
         self.snapshots = FileSnapshotStore(self.directory)
 
     async def start(self, *, bootstrap: bool = False) -> None:
@@ -138,12 +140,52 @@ class Members(dict[str, Member]):
                 await member.until_applied(index)
 
 
+class WatchedStore(LmdbStore):
+    """A real store that counts commits, and holds them back or fails them when told to."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.commits = 0
+        self.fails = False
+        self.steps: list[int] = []
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._depth == 0:
+            self.entered.set()
+            self.gate.wait()
+            self.commits += 1
+            if self.fails:
+                raise StorageError("no space left on device")
+        self._depth += 1
+        try:
+            with super().transaction():
+                yield
+        finally:
+            self._depth -= 1
+
+    def compact(self, to_index: int, limit: int) -> bool:
+        before = self.first_index()
+        more = super().compact(to_index, limit)
+        self.steps.append((self.first_index() or to_index + 1) - before)
+        return more
+
+
 @contextlib.asynccontextmanager
-async def cluster(directory: Path, size: int = 3, settings: Settings = QUICK) -> AsyncIterator[Members]:
+async def cluster(
+    directory: Path,
+    size: int = 3,
+    settings: Settings = QUICK,
+    make_store: Callable[[Path], LmdbStore] = LmdbStore,
+) -> AsyncIterator[Members]:
     """A cluster of so many voters; at its end all are stopped."""
     names = [f"node{number}" for number in range(1, size + 1)]
     members = Members(
-        (name, Member(name, f"127.0.0.1:{port}", directory / name, settings))
+        (name, Member(name, f"127.0.0.1:{port}", directory / name, settings, make_store=make_store))
         for name, port in zip(names, free_ports(size), strict=True)
     )
     try:

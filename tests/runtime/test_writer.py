@@ -1,55 +1,18 @@
 """The writer thread: order, group commit, bounded compaction, and what happens when the disk fails."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from raft_cluster import WatchedStore
 
 from pyraft_lite.core import HardState
 from pyraft_lite.core.effects import Write
 from pyraft_lite.core.entry import Entry, EntryType
-from pyraft_lite.core.errors import StorageError
 from pyraft_lite.runtime.hard_state import load_hard_state
 from pyraft_lite.runtime.writer import COMPACTION_STEP, Writer
 from pyraft_lite.storage import LmdbStore
-
-
-class WatchedStore(LmdbStore):
-    """A real store that counts commits, and holds them back or fails them when told to."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-        self.commits = 0
-        self.fails = False
-        self.steps: list[int] = []
-        self._depth = 0
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if self._depth == 0:
-            self.entered.set()
-            self.gate.wait()
-            self.commits += 1
-            if self.fails:
-                raise StorageError("no space left on device")
-        self._depth += 1
-        try:
-            with super().transaction():
-                yield
-        finally:
-            self._depth -= 1
-
-    def compact(self, to_index: int, limit: int) -> bool:
-        before = self.first_index()
-        more = super().compact(to_index, limit)
-        self.steps.append((self.first_index() or to_index + 1) - before)
-        return more
 
 
 @pytest.fixture
