@@ -42,7 +42,6 @@ class Replication:
         """Follows a change of the configuration, whose entry is at ``index``."""
         for server in configuration:
             if server.id != self._core.me.id:
-                self._leaving.pop(server.id, None)
                 self.include(server)
         for server_id in self.peers:
             if configuration.get(server_id) is None:
@@ -50,15 +49,17 @@ class Replication:
 
     def include(self, server: Server) -> Progress:
         """Begins to send to ``server``, unless that is under way to this very address."""
-        known = self.peers.get(server.id)
+        core, known = self._core, self.peers.get(server.id)
+        self._leaving.pop(server.id, None)
         if known is not None and known.server.address == server.address:
             known.server = server
             return known
         if known is not None:
             self.exclude(server.id)
-        core = self._core
         core.note(Level.INFO, "added peer, starting replication", peer=server.id)
-        peer = Progress(server, next=core.log.last_index + 1, contact=core.now, heartbeat_due=core.now)
+        # A new address is no answer: the lease gets no longer by it.
+        contact = known.contact if known is not None else core.now
+        peer = Progress(server, next=core.log.last_index + 1, contact=contact, heartbeat_due=core.now)
         self.peers[server.id] = peer
         return peer
 
