@@ -218,3 +218,15 @@ def test_answers_that_nobody_waits_for_are_ignored():
     for rpc_id in (1, 999):
         node.step(RpcResponse(rpc_id, RequestVoteResponse(2, True)))
     assert node.core.state is State.CANDIDATE
+
+
+def test_a_candidate_that_lost_a_split_vote_tries_again_after_a_short_delay_with_a_pre_vote():
+    node = standing()
+    node.durable()
+    before = node.core.deadline()
+    for send in list(node.sent(RequestVoteRequest)):
+        node.step(RpcResponse(send[0].rpc_id if hasattr(send[0], "rpc_id") else send[0], RequestVoteResponse(2, False)))
+    assert node.core.deadline() < before
+    node.tick_at_deadline()
+    assert node.core.state is State.CANDIDATE
+    assert node.core.term == 2, "a pre-vote comes first"

@@ -251,7 +251,7 @@ class Leader(Role):
         """Makes room for the user's snapshot behind all that is in the log; what was not committed yet is aborted."""
         core = self.core
         error = self._unavailable()
-        if error is None and core.configurations.latest_index > core.commit_index:
+        if error is None and (self.membership.busy or core.configurations.latest_index > core.commit_index):
             error = RaftError("cannot restore a snapshot while a configuration change is under way")
         if error is not None:
             core.emit(Fail(event.token, error))
@@ -271,8 +271,7 @@ class Leader(Role):
         """Begins anew after the user's snapshot. Others lack its last entry, so they will be sent the snapshot."""
         core = self.core
         if event.token != self._restore:
-            core.emit(Fail(event.token, LeadershipLostError()))
-            return
+            return  # asked for in an earlier term
         self._restore = None
         core.drop_log(event.meta)
         core.snapshot = event.meta

@@ -48,6 +48,11 @@ class Membership:
         self._queue: deque[ChangeMembership] = deque()
         self._learner: Learner | None = None
 
+    @property
+    def busy(self) -> bool:
+        """True if a change waits, or a learner is being caught up."""
+        return bool(self._queue) or self._learner is not None
+
     def submit(self, event: ChangeMembership) -> None:
         self._queue.append(event)
         self.proceed()
@@ -119,7 +124,7 @@ class Membership:
         if learner.peer.match > learner.match or learner.peer.mode is Mode.SNAPSHOT:
             learner.match, learner.moved = learner.peer.match, core.now
         if learner.peer.match >= learner.target:
-            if core.now - learner.round_began <= timeout:
+            if core.now - learner.round_began <= timeout or learner.peer.match == core.log.last_index:
                 self._promote(learner)
             elif learner.round == ROUNDS:
                 self._give_up(learner, f"not caught up after {ROUNDS} rounds")

@@ -62,7 +62,7 @@ class Role:
         self.core.emit(Fail(event.token, self.not_available()))
 
     def restore_stored(self, event: events.RestoreStored) -> None:
-        self.core.emit(Fail(event.token, self.not_available()))
+        """Too late: the restore failed when leadership was lost."""
 
     def restore_failed(self, event: events.RestoreFailed) -> None:
-        self.core.emit(Fail(event.token, RaftError(event.reason)))
+        """Too late, as :meth:`restore_stored`."""
