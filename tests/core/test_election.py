@@ -220,13 +220,23 @@ def test_answers_that_nobody_waits_for_are_ignored():
     assert node.core.state is State.CANDIDATE
 
 
-def test_a_candidate_that_lost_a_split_vote_tries_again_after_a_short_delay_with_a_pre_vote():
+def test_a_candidate_that_lost_a_split_vote_tries_again_soon_with_a_pre_vote():
     node = standing()
     node.durable()
-    before = node.core.deadline()
-    for send in list(node.sent(RequestVoteRequest)):
-        node.step(RpcResponse(send[0].rpc_id if hasattr(send[0], "rpc_id") else send[0], RequestVoteResponse(2, False)))
-    assert node.core.deadline() < before
+    election_timeout = node.core.deadline()
+    (first, _), (second, _) = node.sent(RequestVoteRequest)
+    node.answer(first, RequestVoteResponse(2, False))
+    assert node.core.deadline() == election_timeout, "the other vote may still come"
+    node.answer(second, RequestVoteResponse(2, False))
+    assert node.core.deadline() == node.now + 0.1 * DIE
     node.tick_at_deadline()
-    assert node.core.state is State.CANDIDATE
-    assert node.core.term == 2, "a pre-vote comes first"
+    assert len(node.sent(RequestPreVoteRequest)) == 4
+    assert node.core.term == 2
+
+
+def test_a_candidate_whose_pre_vote_is_refused_waits_for_the_election_timeout():
+    node = candidate()
+    election_timeout = node.core.deadline()
+    for send, _ in node.sent(RequestPreVoteRequest):
+        node.answer(send, RequestPreVoteResponse(1, False))
+    assert node.core.deadline() == election_timeout

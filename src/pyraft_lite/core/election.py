@@ -31,6 +31,7 @@ class Candidate(Role):
         self._transfer = transfer
         self._asked: dict[int, Server] = {}
         self._granted: set[str] = set()
+        self._refused: set[str] = set()
         self._own_vote_seq: int | None = None  # None while it is a pre-vote
         self._timeout_at = 0.0
 
@@ -59,6 +60,8 @@ class Candidate(Role):
             return
         if response.granted:
             self._count(server.id)
+        else:
+            self._count_refusal(server.id)
 
     def rpc_failed(self, event: RpcFailed) -> None:
         server = self._asked.pop(event.rpc_id, None)
@@ -85,6 +88,7 @@ class Candidate(Role):
         core = self.core
         self._asked.clear()
         self._granted.clear()
+        self._refused.clear()
         self._own_vote_seq = core.set_hard_state(core.term + 1, core.me.address)
         request = RequestVoteRequest(core.term, core.me, core.log.last_index, core.log.last_term, self._transfer)
         for server in self._other_voters():
@@ -106,3 +110,14 @@ class Candidate(Role):
         elif core.me.id in self._granted:
             core.note(Level.INFO, "election won", term=core.term, tally=tally)
             core.lead()
+
+    def _count_refusal(self, server_id: str) -> None:
+        """Those who granted a pre-vote refuse the vote if another candidate was faster: with the votes split, there is
+        no use in waiting for the election timeout. A pre-vote comes before the next try, so that nobody is
+        disturbed."""
+        core = self.core
+        self._refused.add(server_id)
+        voters = core.configurations.latest.voters
+        still_possible = sum(voter.id not in self._refused for voter in voters)
+        if self._own_vote_seq is not None and still_possible < majority_of(len(voters)):
+            self._timeout_at = min(self._timeout_at, core.now + core.short_random_delay())

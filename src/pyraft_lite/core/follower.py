@@ -11,10 +11,6 @@ from pyraft_lite.core.state import State
 if TYPE_CHECKING:
     from pyraft_lite.core.node import Core
 
-GONE_DELAY = 0.1
-"""After the leader's process is gone, followers wait a random time up to this part of the election timeout, so that
-they seldom stand at once (R19)."""
-
 
 class Follower(Role):
     """Also what a nonvoter is, and a node that is in no configuration: those never stand for election (R12)."""
@@ -48,8 +44,7 @@ class Follower(Role):
             return
         core.note(Level.WARNING, "leader is gone, not waiting for the heartbeat timeout", leader=address)
         core.leader = None
-        delay = GONE_DELAY * core.settings.election_timeout * core.rng.random()
-        self._timeout_at = min(self._timeout_at, core.now + delay)
+        self._timeout_at = min(self._timeout_at, core.now + core.short_random_delay())
 
     def timeout_now(self) -> None:
         """The leader hands over: no pre-vote, and voters are told so (R14)."""

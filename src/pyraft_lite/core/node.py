@@ -52,6 +52,11 @@ SCAN_BYTES = 4 * 1024 * 1024
 """How much of the log is read at a time when a node starts."""
 
 
+SHORT_DELAY = 0.1
+"""The longest short delay, as part of the election timeout: enough that nodes seldom stand at once, and little to
+wait."""
+
+
 class Core:
     """The protocol of one node, without any I/O. See the package's docstring for the contract.
 
@@ -173,6 +178,10 @@ class Core:
     def random_timeout(self, least: float) -> float:
         """Uniform in [least, 2·least) (R1)."""
         return least * (1 + self.rng.random())
+
+    def short_random_delay(self) -> float:
+        """How long to wait before an election that need not wait for a timeout (R19)."""
+        return SHORT_DELAY * self.settings.election_timeout * self.rng.random()
 
     def next_rpc_id(self) -> int:
         """Ids grow: a greater id was sent later."""
