@@ -19,8 +19,11 @@ class Bounds:
 
     def check(self, low: int, high: int) -> None:
         """Raises StorageError unless the log has the entries ``low..high``, at least one."""
-        if low > high or low not in self or high not in self:
-            raise StorageError(f"entries {low}..{high} are not in the log, which holds {self.first}..{self.last}")
+        if low > high:
+            raise StorageError(f"there are no entries {low}..{high}")
+        if low not in self or high not in self:
+            missing = self.last + 1 if low in self else low
+            raise StorageError(f"entry {missing} is missing in the log, which holds {self.first}..{self.last}")
 
     def appended(self, entries: Sequence[Entry]) -> "Bounds":
         """The bounds after ``entries``, at least one.

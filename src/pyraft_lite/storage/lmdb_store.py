@@ -5,84 +5,99 @@ out too small is grown and the whole is done again, with nothing lost. Only the 
 threads each use a read transaction of their own, and ``set_mapsize``, which must not happen beside one, waits for them.
 """
 
-import os
-import struct
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lmdb
 
-from pyraft_lite.core.entry import NANOSECONDS, Entry, EntryType
+from pyraft_lite.core.entry import Entry
 from pyraft_lite.core.errors import StorageError
+from pyraft_lite.storage.bounds import Bounds
 from pyraft_lite.storage.directory_lock import DirectoryLock
+from pyraft_lite.storage.lmdb_file import CONF, FORMAT_KEY, LOGS, open_environment
+from pyraft_lite.storage.records import (
+    decode_entry,
+    decode_index,
+    decode_term,
+    encode_entry,
+    encode_index,
+    seal,
+    unseal,
+)
 
 MAP_SIZE = 64 * 1024 * 1024
-"""The size a new map begins with; it doubles whenever it is full."""
-
-FORMAT = b"1"
-_FORMAT_KEY = b"pyraft_lite.format"
-_HEAD = struct.Struct(">IQBqII")  # crc32 of the rest, term, type, seconds, nanoseconds, length of extensions
-_CRC = struct.Struct(">I")
-_KEY = struct.Struct(">Q")
+"""The size a new map begins with, in bytes; it doubles whenever it is full."""
 
 _Operation = Callable[[lmdb.Transaction], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Writes that wait for their commit, and the bounds the log will have after it."""
+
+    bounds: Bounds
+    operations: list[_Operation] = field(default_factory=list)
 
 
 class LmdbStore:
     """A LogStore and StableStore in ``directory``, which is created (mode 0700) if missing.
 
+    The whole log is read once at the start, so that damage shows then and not when an entry is needed. Within a
+    transaction all reads, :meth:`get` included, show what was before it.
+
+    Args:
+        directory: The node's directory; no other process may have it open.
+        map_size: Bytes the map begins with.
+
     Raises:
-        StorageError: the directory can't be used, is in use by another process, or holds a database that can't be read.
+        StorageError: the directory can't be used, is in use by another process, or holds a database that is damaged or
+            not of this format.
     """
 
     def __init__(self, directory: Path, *, map_size: int = MAP_SIZE) -> None:
         self._directory = directory
-        self._lock = DirectoryLock(directory)
         self._readers = threading.Lock()
-        self._operations: list[_Operation] | None = None
-        try:
-            data = directory / "data.mdb"
-            existing = data.stat().st_size if data.exists() else 0
-            self._env = lmdb.open(str(directory), map_size=max(map_size, existing), max_dbs=2, mode=0o600)
-            self._logs = self._env.open_db(b"logs")
-            self._conf = self._env.open_db(b"conf")
-            self._check_size()
-            self._check_format()
-            self._first, self._last = self._bounds()
-        except (lmdb.Error, OSError) as error:
-            self._lock.release()
-            raise StorageError(f"cannot open the database in {directory}: {error}") from error
-        except StorageError:
-            self._lock.release()
-            raise
-        self._pending_first, self._pending_last = self._first, self._last
+        self._transactions: list[_Pending] = []
+        with ExitStack() as opened:
+            opened.callback(DirectoryLock(directory).release)
+            try:
+                self._env = open_environment(directory, map_size)
+                opened.callback(self._env.close)
+                self._logs = self._env.open_db(LOGS, create=False)
+                self._conf = self._env.open_db(CONF, create=False)
+            except (lmdb.Error, OSError) as error:
+                raise StorageError(f"cannot open the database in {directory}: {error}") from error
+            self._check_conf()
+            self._bounds = self._read_bounds()
+            self._opened = opened.pop_all()
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def first_index(self) -> int:
-        return self._first
+        return self._bounds.first
 
     def last_index(self) -> int:
-        return self._last
+        return self._bounds.last
 
     def term(self, index: int) -> int | None:
-        if not self._first <= index <= self._last:
+        if index not in self._bounds:
             return None
-        with self._reading() as txn:
-            record = txn.get(_KEY.pack(index), db=self._logs)
-        return None if record is None else self._head(index, record)[1]
+        with self._reading(f"entry {index}") as txn:
+            record = txn.get(encode_index(index), db=self._logs)
+            return None if record is None else decode_term(index, record)
 
     def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
+        self._bounds.check(low, high)
         found: list[Entry] = []
-        with self._reading() as txn, txn.cursor(self._logs) as cursor:
-            cursor.set_range(_KEY.pack(low))
-            for index, (key, record) in zip(range(low, high + 1), cursor.iternext(), strict=False):
-                if key != _KEY.pack(index):
+        with self._reading(f"entries {low}..{high}") as txn, txn.cursor(self._logs) as cursor:
+            cursor.set_range(encode_index(low))
+            for index, (key, record) in zip(range(low, high + 1), cursor, strict=False):
+                if decode_index(key) != index:
                     break
-                entry = self._decode(index, record)
+                entry = decode_entry(index, record)
                 max_bytes -= entry.size
                 if max_bytes < 0 and found:
                     return found
@@ -92,107 +107,90 @@ class LmdbStore:
         return found
 
     def get(self, key: bytes) -> bytes | None:
-        with self._reading() as txn:
-            value = txn.get(key, db=self._conf)
-        return None if value is None else bytes(value)
+        with self._reading(f"the value of {key!r}") as txn:
+            record = txn.get(key, db=self._conf)
+            return None if record is None else bytes(unseal(key, record))
 
     # -- writing --------------------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """See :meth:`LogStore.transaction`; a transaction inside another is part of it."""
-        if self._operations is not None:
-            yield
-            return
-        self._operations = []
+        """See :meth:`LogStore.transaction`; one inside another is part of it, and undone alone if it alone raises."""
+        outer = self._transactions[-1] if self._transactions else None
+        own = _Pending(outer.bounds if outer else self._bounds)
+        self._transactions.append(own)
         try:
             yield
-            self._commit(self._operations)
-            self._first, self._last = self._pending_first, self._pending_last
         finally:
-            self._operations = None
-            self._pending_first, self._pending_last = self._first, self._last
+            self._transactions.pop()
+        if outer:
+            outer.bounds = own.bounds
+            outer.operations += own.operations
+        elif own.operations:
+            self._commit(own.operations)
+            self._bounds = own.bounds
 
     def append(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        expected = self._pending_last + 1 if self._pending_last else entries[0].index
-        for offset, entry in enumerate(entries):
-            if entry.index != expected + offset:
-                raise ValueError(f"entry {entry.index} does not continue the log: {expected + offset} should be next")
-        records = [(_KEY.pack(entry.index), _encode(entry)) for entry in entries]
+        records = [(encode_index(entry.index), encode_entry(entry)) for entry in entries]
 
         def put(txn: lmdb.Transaction) -> None:
             with txn.cursor(self._logs) as cursor:
-                cursor.putmulti(records, append=True)
+                _, added = cursor.putmulti(records, append=True)
+            if added != len(records):
+                raise StorageError(f"the log in {self._directory} has entries where it should end")
 
         with self.transaction():
-            self._add(put)
-            self._pending_first = self._pending_first or entries[0].index
-            self._pending_last = entries[-1].index
+            self._write(self._transactions[-1].bounds.appended(entries), put)
 
     def truncate(self, from_index: int) -> None:
-        if not self._pending_last or from_index > self._pending_last:
-            return
-        everything = from_index <= self._pending_first
-
-        def cut(txn: lmdb.Transaction) -> None:
-            if everything:
-                txn.drop(self._logs, delete=False)
-                return
-            with txn.cursor(self._logs) as cursor:
-                found = cursor.set_range(_KEY.pack(from_index))
-                while found:
-                    found = cursor.delete()
-
         with self.transaction():
-            self._add(cut)
-            if everything:
-                self._pending_first = self._pending_last = 0
-            else:
-                self._pending_last = from_index - 1
+            before = self._transactions[-1].bounds
+            after = before.truncated(from_index)
+            if not after.last:
+                self._write(after, lambda txn: txn.drop(self._logs, delete=False))
+            elif after != before:
+                self._write(after, self._deletion(after.last + 1, before.last))
 
     def compact(self, to_index: int, limit: int) -> bool:
-        first, last = self._pending_first, self._pending_last
-        end = min(to_index, last)
-        if not first or end < first:
-            return False
-        step_end = min(end, first + limit - 1)
-
-        def delete(txn: lmdb.Transaction) -> None:
-            for index in range(first, step_end + 1):
-                txn.delete(_KEY.pack(index), db=self._logs)
-
         with self.transaction():
-            self._add(delete)
-            if step_end == last:
-                self._pending_first = self._pending_last = 0
-            else:
-                self._pending_first = step_end + 1
-        return step_end < end
+            before = self._transactions[-1].bounds
+            after = before.compacted(to_index, limit)
+            if after != before:
+                self._write(after, self._deletion(before.first, after.first - 1 if after.first else before.last))
+        return 0 < after.first <= to_index
 
     def set(self, values: Mapping[bytes, bytes]) -> None:
-        wanted = dict(values)
+        records = [(key, seal(key, value)) for key, value in values.items()]
 
         def put(txn: lmdb.Transaction) -> None:
-            for key, value in wanted.items():
-                txn.put(key, value, db=self._conf)
+            for key, record in records:
+                txn.put(key, record, db=self._conf)
 
         with self.transaction():
-            self._add(put)
+            self._write(self._transactions[-1].bounds, put)
 
     def close(self) -> None:
-        self._env.close()
-        self._lock.release()
+        with self._readers:
+            self._opened.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _add(self, operation: _Operation) -> None:
-        assert self._operations is not None, "operations are added inside a transaction"
-        self._operations.append(operation)
+    def _write(self, bounds: Bounds, operation: _Operation) -> None:
+        pending = self._transactions[-1]
+        pending.operations.append(operation)
+        pending.bounds = bounds
+
+    def _deletion(self, first: int, last: int) -> _Operation:
+        def delete(txn: lmdb.Transaction) -> None:
+            for index in range(first, last + 1):
+                txn.delete(encode_index(index), db=self._logs)
+
+        return delete
 
     def _commit(self, operations: Sequence[_Operation]) -> None:
-        while operations:
+        while True:
             try:
                 with self._env.begin(write=True) as txn:
                     for operation in operations:
@@ -212,69 +210,32 @@ class LmdbStore:
             raise StorageError(f"cannot grow the database in {self._directory} to {size} bytes: {error}") from error
 
     @contextmanager
-    def _reading(self) -> Iterator[lmdb.Transaction]:
+    def _reading(self, what: str) -> Iterator[lmdb.Transaction]:
+        """A read transaction. What it gives are views of the map that end with it; ``what`` is read, for errors."""
         try:
-            with self._readers, self._env.begin() as txn:
+            with self._readers, self._env.begin(buffers=True) as txn:
                 yield txn
         except lmdb.Error as error:
-            raise StorageError(f"cannot read the database in {self._directory}: {error}") from error
+            raise StorageError(f"cannot read {what} in {self._directory}: {error}") from error
+        except ValueError as error:
+            raise StorageError(f"{what} in {self._directory} is damaged: {error}") from error
 
-    def _check_size(self) -> None:
-        """A file shorter than its pages would kill the process at the first touch of what is missing."""
-        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        size = os.stat(self._directory / "data.mdb").st_size
-        if size < needed:
-            raise StorageError(f"{self._directory}/data.mdb is cut off: it has {size} bytes, {needed} are in use")
+    def _check_conf(self) -> None:
+        with self._reading("a stable value") as txn:
+            for key, record in txn.cursor(self._conf):
+                if key != FORMAT_KEY:
+                    unseal(bytes(key), record)
 
-    def _check_format(self) -> None:
-        found = self.get(_FORMAT_KEY)
-        if found is None:
-            with self._env.begin(write=True) as txn:
-                txn.put(_FORMAT_KEY, FORMAT, db=self._conf)
-        elif found != FORMAT:
-            raise StorageError(f"the database in {self._directory} has format {found!r}, this program reads {FORMAT!r}")
-
-    def _bounds(self) -> tuple[int, int]:
-        """First and last index; the number of records must fit them, else some are missing."""
-        with self._reading() as txn, txn.cursor(self._logs) as cursor:
-            if not cursor.first():
-                return 0, 0
-            first = self._index(cursor.key())
-            cursor.last()
-            last = self._index(cursor.key())
-            count = txn.stat(self._logs)["entries"]
-        if count != last - first + 1:
-            raise StorageError(f"the log in {self._directory} has {count} entries between {first} and {last}")
-        return first, last
-
-    def _index(self, key: bytes | memoryview) -> int:
-        if len(key) != _KEY.size:
-            raise StorageError(f"the log in {self._directory} has a key that is no index: {key!r}")
-        index: int = _KEY.unpack(key)[0]
-        return index
-
-    def _head(self, index: int, record: bytes | memoryview) -> tuple[int, int, int, int, int, int]:
-        if len(record) < _HEAD.size:
-            raise StorageError(f"entry {index} in {self._directory} is damaged: it has only {len(record)} bytes")
-        return _HEAD.unpack_from(record)
-
-    def _decode(self, index: int, record: bytes | memoryview) -> Entry:
-        crc, term, type, seconds, nanoseconds, extensions_size = self._head(index, record)
-        if crc != zlib.crc32(memoryview(record)[_CRC.size :]):
-            raise StorageError(f"entry {index} in {self._directory} is damaged: its checksum is wrong")
-        data_at = _HEAD.size + extensions_size
-        return Entry(
-            index,
-            term,
-            EntryType(type),
-            bytes(record[data_at:]),
-            bytes(record[_HEAD.size : data_at]),
-            seconds * NANOSECONDS + nanoseconds,
-        )
-
-
-def _encode(entry: Entry) -> bytes:
-    seconds, nanoseconds = divmod(entry.appended_at, NANOSECONDS)
-    head = _HEAD.pack(0, entry.term, entry.type, seconds, nanoseconds, len(entry.extensions))
-    body = head[_CRC.size :] + entry.extensions + entry.data
-    return _CRC.pack(zlib.crc32(body)) + body
+    def _read_bounds(self) -> Bounds:
+        last = first = 0
+        with self._reading("the log") as txn:
+            for key, record in txn.cursor(self._logs):
+                index = decode_index(key)
+                if index != last + 1 and last:
+                    raise ValueError(f"entry {last} is followed by entry {index}")
+                try:
+                    decode_entry(index, record)
+                except ValueError as error:
+                    raise ValueError(f"entry {index}: {error}") from error
+                first, last = first or index, index
+        return Bounds(first, last)

@@ -3,16 +3,20 @@
     snapshots/<term>-<index>-<milliseconds>/meta.json    what it is: index, term, configuration, size, CRC-64
     snapshots/<term>-<index>-<milliseconds>/state.bin    the state
 
-A snapshot is written into ``<id>.tmp``, made durable, and renamed: so it is there whole or not at all.
+A snapshot is written into ``<id>.tmp``, made durable, and renamed: so it is there whole or not at all. One that is
+dropped goes the same way back.
 """
 
 import base64
+import contextlib
 import json
+import logging
 import os
 import re
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,92 +26,108 @@ from pyraft_lite.core.configuration import Configuration, Server, Suffrage
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.storage.configuration_codec import encode_peers
+from pyraft_lite.storage.files import make_directory, sync_directory
 from pyraft_lite.storage.interfaces import SnapshotSink
 
 VERSION = 1
 RETAIN = 3
 _TEMPORARY = ".tmp"
 _READ_BYTES = 1024 * 1024
-_NAME = re.compile(r"(\d+)-(\d+)-(\d+)")
+_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
+
+logger = logging.getLogger("raft")
 
 
 class FileSnapshotStore:
-    """A SnapshotStore in ``directory/snapshots``; leftovers of interrupted writes are removed.
+    """A SnapshotStore in ``directory/snapshots``. Leftovers of interrupted writes are removed, so no other process may
+    use the directory (LmdbStore's lock sees to that in a node).
 
     Args:
         directory: The node's directory.
-        retain: How many snapshots to keep, at least 1.
+        retain: How many snapshots to keep, at least 1. Unreadable ones don't count and are never removed.
 
     Raises:
         StorageError: the directory can't be made or read.
     """
 
-    def __init__(self, directory: Path, *, retain: int = RETAIN) -> None:
+    def __init__(self, directory: Path, retain: int = RETAIN) -> None:
         if retain < 1:
             raise ValueError(f"retain is {retain}, must be at least 1")
         self._directory = directory / "snapshots"
         self._retain = retain
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(self._directory)
             for leftover in self._directory.glob(f"*{_TEMPORARY}"):
                 shutil.rmtree(leftover)
         except OSError as error:
             raise StorageError(f"cannot use {self._directory} for snapshots: {error.strerror}") from error
 
     def create(self, *, index: int, term: int, configuration: Configuration, configuration_index: int) -> SnapshotSink:
-        milliseconds = time.time_ns() // 1_000_000
-        while True:
-            name = f"{term}-{index}-{milliseconds}"
-            if not (self._directory / name).exists():
-                try:
-                    (self._directory / f"{name}{_TEMPORARY}").mkdir(mode=0o700)
-                    break
-                except FileExistsError:
-                    pass
-                except OSError as error:
-                    raise StorageError(f"cannot begin a snapshot in {self._directory}: {error.strerror}") from error
-            milliseconds += 1
-        meta = SnapshotMeta(name, index, term, configuration, configuration_index, 0)
-        return FileSnapshotSink(self, self._directory, meta)
+        try:
+            name = self._reserve(f"{term}-{index}", time.time_ns() // 1_000_000)
+            meta = SnapshotMeta(name, index, term, configuration, configuration_index, 0)
+            return FileSnapshotSink(self, self._directory, meta)
+        except OSError as error:
+            raise StorageError(f"cannot begin a snapshot in {self._directory}: {error.strerror}") from error
 
     def list(self) -> Sequence[SnapshotMeta]:
         found = []
         for path in self._finished():
             try:
                 found.append(_read_meta(path)[0])
-            except StorageError:
-                continue  # open() says what is wrong with it, to whoever asks for this one
+            except StorageError as error:
+                logger.warning("snapshot is left out: %s", error)
+        found.sort(key=lambda meta: (meta.term, meta.index, meta.id), reverse=True)
         return found
 
     def open(self, snapshot_id: str) -> tuple[SnapshotMeta, BinaryIO]:
         path = self._directory / snapshot_id
+        if not _NAME.fullmatch(snapshot_id):
+            raise StorageError(f"there is no snapshot {path}")
         meta, crc = _read_meta(path)
         try:
-            file = (path / "state.bin").open("rb")
+            with contextlib.ExitStack() as opened:
+                file = opened.enter_context((path / "state.bin").open("rb"))
+                _verify(path, file, meta.size, crc)
+                file.seek(0)
+                opened.pop_all()
+                return meta, file
         except OSError as error:
             raise StorageError(f"cannot read snapshot {path}: {error.strerror}") from error
-        try:
-            _verify(path, file, meta.size, crc)
-            file.seek(0)
-        except BaseException:
-            file.close()
-            raise
-        return meta, file
 
     def reap(self) -> None:
-        """Removes the oldest snapshots beyond those to retain."""
-        for path in self._finished()[self._retain :]:
-            shutil.rmtree(path, ignore_errors=True)
+        """Drops the oldest snapshots beyond those to retain. One that can't be dropped takes space but does no harm, so
+        it is only logged."""
+        for meta in self.list()[self._retain :]:
+            try:
+                dropped = self._directory / f"{meta.id}{_TEMPORARY}"
+                (self._directory / meta.id).rename(dropped)
+                shutil.rmtree(dropped)
+            except OSError as error:
+                logger.warning("cannot remove snapshot %s: %s", self._directory / meta.id, error.strerror)
+
+    def _reserve(self, prefix: str, milliseconds: int) -> str:
+        """Makes the temporary directory of a new snapshot; two of one millisecond get different ones."""
+        while True:
+            name = f"{prefix}-{milliseconds}"
+            temporary = self._directory / f"{name}{_TEMPORARY}"
+            with contextlib.suppress(FileExistsError):
+                temporary.mkdir(mode=0o700)
+                # Looked for only now: until the mkdir, another snapshot of this name might have been finished.
+                if not (self._directory / name).exists():
+                    return name
+                temporary.rmdir()
+            milliseconds += 1
 
     def _finished(self) -> Sequence[Path]:
-        """The finished snapshots' directories, newest first."""
-        named = [(match, path) for path in self._directory.iterdir() if (match := _NAME.fullmatch(path.name))]
-        named.sort(key=lambda item: tuple(map(int, item[0].groups())), reverse=True)
-        return [path for _, path in named]
+        try:
+            return [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
+        except OSError as error:
+            raise StorageError(f"cannot read {self._directory}: {error.strerror}") from error
 
 
 class FileSnapshotSink:
-    """A snapshot being written (SnapshotSink)."""
+    """A snapshot being written (SnapshotSink). Once a write failed it is cancelled."""
 
     def __init__(self, store: FileSnapshotStore, directory: Path, meta: SnapshotMeta) -> None:
         self._store = store
@@ -124,39 +144,36 @@ class FileSnapshotSink:
         return self._meta.id
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        self._check_open()
         try:
-            self._file.write(data)
+            size = self._file.write(data)
         except OSError as error:
+            self.cancel()
             raise self._failure(error) from error
         self._crc = crc64.xz(data, self._crc)
-        self._size += len(data)
-        return len(data)
+        self._size += size
+        return size
 
     def close(self) -> SnapshotMeta:
-        meta = SnapshotMeta(
-            self._meta.id,
-            self._meta.index,
-            self._meta.term,
-            self._meta.configuration,
-            self._meta.configuration_index,
-            self._size,
-        )
+        self._check_open()
+        meta = replace(self._meta, size=self._size)
+        finished = self._directory / meta.id
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            with (self._temporary / "meta.json").open("w", encoding="utf-8") as file:
-                json.dump(_document(meta, self._crc), file, ensure_ascii=False, separators=(",", ":"))
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_directory(self._temporary)
-            self._temporary.rename(self._directory / meta.id)
-            self._ended = True
-            _sync_directory(self._directory)
+            self._write_meta(meta)
+            sync_directory(self._temporary)
+            self._temporary.rename(finished)
+            try:
+                sync_directory(self._directory)
+            except OSError:
+                finished.rename(self._temporary)  # for cancel to remove: it may not be durable, so it must not be seen
+                raise
         except OSError as error:
             self.cancel()
             raise self._failure(error) from error
+        self._ended = True
         self._store.reap()
         return meta
 
@@ -164,8 +181,20 @@ class FileSnapshotSink:
         if self._ended:
             return
         self._ended = True
-        self._file.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # closing writes what is buffered, which a full disk may refuse
+            self._file.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)  # what stays is removed at the next start
+
+    def _write_meta(self, meta: SnapshotMeta) -> None:
+        with (self._temporary / "meta.json").open("w", encoding="utf-8") as file:
+            json.dump(_document(meta, self._crc), file, ensure_ascii=False, separators=(",", ":"))
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise StorageError(f"snapshot {self.id} is closed or cancelled")
 
     def _failure(self, error: OSError) -> StorageError:
         return StorageError(f"cannot write snapshot {self._directory / self.id}: {error.strerror}")
@@ -209,8 +238,10 @@ def _read_meta(path: Path) -> tuple[SnapshotMeta, int]:
             int(document["Size"]),
         )
         return meta, int.from_bytes(base64.b64decode(document["CRC"], validate=True), "big")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"cannot read {file}: {error!r}") from error
+    except OSError as error:
+        raise StorageError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StorageError(f"{file} does not describe a snapshot: {error!r}") from error
 
 
 def _verify(path: Path, file: BinaryIO, size: int, crc: int) -> None:
@@ -222,11 +253,3 @@ def _verify(path: Path, file: BinaryIO, size: int, crc: int) -> None:
         raise StorageError(f"snapshot {path} is damaged: its state has {actual_size} bytes, should have {size}")
     if actual_crc != crc:
         raise StorageError(f"snapshot {path} is damaged: its checksum is {actual_crc:016x}, should be {crc:016x}")
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
