@@ -230,7 +230,7 @@ def test_a_candidate_that_lost_a_split_vote_tries_again_soon_with_a_pre_vote():
     node.answer(second, RequestVoteResponse(2, False))
     assert node.core.deadline() == node.now + 0.1 * DIE
     node.tick_at_deadline()
-    assert len(node.sent(RequestPreVoteRequest)) == 4
+    assert len(node.sent(RequestPreVoteRequest)) == 2
     assert node.core.term == 2
 
 
