@@ -96,7 +96,7 @@ class Leader(Role):
     def lease_holds(self) -> bool:
         """True if no other node can have become leader yet, given the bound on clock drift (R16)."""
         settings = self.core.settings
-        if not settings.lease_reads or self.transfer.active:
+        if not settings.lease_reads or self.transfer.voids_lease:
             return False
         contact = self._quorum_contact()
         return contact is None or self.core.now < contact + settings.leader_lease_timeout * (1 - settings.clock_drift)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class Transfer:
-    """At most one transfer at a time. While :attr:`active`, the leader takes no new operations and its lease is
-    void."""
+    """At most one transfer at a time. While :attr:`active`, the leader takes no new operations."""
 
     def __init__(self, leader: Leader) -> None:
         self._leader = leader
@@ -24,6 +23,13 @@ class Transfer:
         self._target: Server | None = None
         self._timeout_at = 0.0
         self._rpc_id: int | None = None
+        self._asked = False
+
+    @property
+    def voids_lease(self) -> bool:
+        """True during a transfer, and for the rest of the term once TimeoutNow was sent: however late it arrives, its
+        election disregards the lease (R16)."""
+        return self.active or self._asked
 
     @property
     def active(self) -> bool:
@@ -54,10 +60,11 @@ class Transfer:
             self._give_up(f"{self._target.id} is no longer a voter")
         elif peer.match == core.log.last_index:
             self._rpc_id = core.send(self._target, TimeoutNowRequest(core.me))
+            self._asked = True
 
     def tick(self) -> None:
         if self._target is not None and self._leader.core.now >= self._timeout_at:
-            what = "caught up" if self._rpc_id is None else "took over"
+            what = "caught up" if self._rpc_id is None else "taken over"
             self._give_up(
                 f"leadership transfer timeout: {self._target.id} at {self._target.address} has not {what} within "
                 f"{self._leader.core.settings.election_timeout:g} s"
