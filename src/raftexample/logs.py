@@ -19,7 +19,7 @@ _LABELS = {number: name for name, number in _LEVELS.items()}
 LEVELS = tuple(_LEVELS)
 FORMATS = ("text", "json")
 
-_QUOTED = frozenset(' "=\t\n\r')
+_NEEDS_QUOTES = frozenset(' "=')
 
 
 def configure(level: str, format: str, stream: TextIO = sys.stderr) -> None:
@@ -47,10 +47,7 @@ class TextFormatter(logging.Formatter):
         line = f"{time}Z {label:<7} {record.name}: {record.getMessage()}"
         if fields := _fields(record):
             line += ": " + " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
-        return line + self._trace(record)
-
-    def _trace(self, record: logging.LogRecord) -> str:
-        return "\n" + self.formatException(record.exc_info) if record.exc_info else ""
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -61,11 +58,11 @@ class JsonFormatter(logging.Formatter):
             "@level": _label(record),
             "@message": record.getMessage(),
             "@module": record.name,
-            "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "@timestamp": f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
             **_fields(record),
         }
         if record.exc_info:
-            document["error"] = self.formatException(record.exc_info)
+            document["stacktrace"] = self.formatException(record.exc_info)
         return json.dumps(document, ensure_ascii=False, default=str)
 
 
@@ -79,5 +76,10 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _quoted(value: object) -> str:
+    """The value in quotes if it would not stand for itself, with what can't be printed, or could be taken for the end
+    of it, escaped."""
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not _QUOTED.isdisjoint(text) else text
+    if text.isprintable() and _NEEDS_QUOTES.isdisjoint(text):
+        return text
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) + '"'

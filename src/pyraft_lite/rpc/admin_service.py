@@ -4,24 +4,19 @@ An operation answers at once with a token; ``Await`` of that token gives its out
 ``Forget``.
 """
 
-import asyncio
-import secrets
+import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import grpc
 
 from pyraft_lite.core.entry import NANOSECONDS
-from pyraft_lite.core.errors import RaftError
+from pyraft_lite.core.errors import RaftError, TransferError
 from pyraft_lite.rpc.engine import CallContext
+from pyraft_lite.rpc.operations import Operations, UnknownTokenError
 from pyraft_lite.rpc.pb import raft_admin_pb2 as pb
 from pyraft_lite.rpc.pb import raft_admin_pb2_grpc
 from pyraft_lite.runtime.api import RaftOperations
-
-TOKEN_BYTES = 20
-
-KEEP_OUTCOMES = 4096
-"""How many outcomes are kept of operations that nobody forgot; beyond that the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +38,11 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
 
     def __init__(self, raft: RaftOperations) -> None:
         self._raft = raft
-        self._operations: dict[str, asyncio.Task[Outcome]] = {}
+        self._operations: Operations[Outcome] = Operations(time.monotonic)
 
     def close(self) -> None:
         """Gives up the operations under way."""
-        for operation in self._operations.values():
-            operation.cancel()
+        self._operations.close()
 
     # -- operations -------------------------------------------------------------------------------------------------
 
@@ -76,7 +70,7 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
     async def LeadershipTransferToServer(
         self, request: pb.LeadershipTransferToServerRequest, context: CallContext
     ) -> pb.Future:
-        return self._begin(self._without_index(self._raft.leadership_transfer(request.id, request.address)))
+        return self._begin(self._without_index(self._transfer_to(request.id, request.address)))
 
     async def Shutdown(self, request: pb.ShutdownRequest, context: CallContext) -> pb.Future:
         return self._begin(self._without_index(self._raft.shutdown()))
@@ -91,15 +85,15 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
 
     async def Await(self, request: pb.Future, context: CallContext) -> pb.AwaitResponse:
         """Answers when the operation has ended."""
-        operation = self._operations.get(request.operation_token)
-        if operation is None:
-            await context.abort(grpc.StatusCode.UNKNOWN, f'token "{request.operation_token}" unknown')
-        outcome = await asyncio.shield(operation)  # the client may go away, the operation goes on
+        try:
+            outcome = await self._operations.outcome(request.operation_token)
+        except UnknownTokenError as error:
+            await context.abort(grpc.StatusCode.UNKNOWN, str(error))
         return pb.AwaitResponse(error=outcome.error, index=outcome.index)
 
     async def Forget(self, request: pb.Future, context: CallContext) -> pb.ForgetResponse:
         """Drops the outcome; the operation goes on if it has not ended. An unknown token is no error."""
-        self._operations.pop(request.operation_token, None)
+        self._operations.forget(request.operation_token)
         return pb.ForgetResponse()
 
     # -- questions --------------------------------------------------------------------------------------------------
@@ -134,14 +128,15 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _begin(self, operation: Awaitable[int]) -> pb.Future:
-        token = secrets.token_hex(TOKEN_BYTES)
-        self._operations[token] = asyncio.get_running_loop().create_task(_outcome(operation))
-        while len(self._operations) > KEEP_OUTCOMES:
-            del self._operations[next(iter(self._operations))]
-        return pb.Future(operation_token=token)
+        return pb.Future(operation_token=self._operations.begin(_outcome(operation)))
 
     async def _apply(self, data: bytes, extensions: bytes) -> int:
         return (await self._raft.apply(data, extensions)).index
+
+    async def _transfer_to(self, server_id: str, address: str) -> None:
+        if not server_id:  # To Raft that means any voter, which is not what was asked for.
+            raise TransferError("cannot transfer leadership to a server without an id")
+        await self._raft.leadership_transfer(server_id, address)
 
     async def _without_index(self, operation: Awaitable[object]) -> int:
         await operation

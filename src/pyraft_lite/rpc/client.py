@@ -1,22 +1,33 @@
-"""A client that follows the leader.
+"""Clients that find and follow the leader.
 
 A channel made with :func:`channel_options` and a health service name watches the health of all nodes it knows and sends
 calls only to one that is SERVING it, which is the leader; with ``wait_for_ready`` a call waits while there is none.
 What fails all the same, because the leader changed while the call was under way, :func:`call_leader` tries again.
+
+Such a channel may send each call to another node. Whoever needs one node for several calls, as RaftAdmin's operations
+do, asks :func:`find_leader` which it is.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 from typing import Any, Protocol, TypeVar
 
 import grpc
 
+from pyraft_lite.rpc.targets import grpc_targets
+
 RAFT_LEADER = "quis.RaftLeader"
 """The health service that every node of a Raft cluster has SERVING while it leads."""
 
 ATTEMPTS = 5
 FIRST_BACKOFF = 0.1
+"""Seconds; together the pauses outlast an election timeout, in which a leader whose transfer fails refuses writes."""
+
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""CANCELLED is how grpcio's server ends the calls that it has not yet begun when it stops. (That we ourselves were
+cancelled, grpc.aio says with ``asyncio.CancelledError``.)"""
 
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response")
@@ -62,7 +73,7 @@ async def call_leader(
         method: Of a stub on a channel that follows the leader.
         request: What to call it with.
         timeout: Seconds for all attempts together, waiting for a leader included.
-        attempts: How often to try; the pauses between them double from 100 ms, less up to half at random.
+        attempts: How often to try; the pauses between them double from 100 ms, plus up to a quarter at random.
 
     Raises:
         grpc.aio.AioRpcError: the last attempt failed, or failed in a way that another one would not mend.
@@ -74,8 +85,39 @@ async def call_leader(
             left = deadline - asyncio.get_running_loop().time()
             return await method(request, timeout=left, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or attempt == attempts:
+            if error.code() not in RETRIED or attempt == attempts:
                 raise
         pause = FIRST_BACKOFF * 2 ** (attempt - 1)
-        await asyncio.sleep(pause * random.uniform(0.5, 1))
+        await asyncio.sleep(pause * random.uniform(1, 1.25))
         attempt += 1
+
+
+async def find_leader(target: str, health_service: str = RAFT_LEADER) -> str:
+    """Waits until one of a target's nodes leads; the caller sets the time limit, with ``asyncio.timeout``.
+
+    Args:
+        target: The nodes, as ``targets.parse_target`` has it.
+        health_service: The health service that the leader has SERVING.
+
+    Returns:
+        The leader as a grpc target.
+
+    Raises:
+        ValueError: the target is not of a known form, or none of its names can be resolved.
+    """
+    nodes = grpc_targets(target)
+    async with contextlib.AsyncExitStack() as channels:
+
+        async def ready(node: str) -> str:
+            channel = grpc.aio.insecure_channel(node, options=channel_options(health_service))
+            await (await channels.enter_async_context(channel)).channel_ready()
+            return node
+
+        searches = [asyncio.create_task(ready(node)) for node in nodes]
+        try:
+            found, _ = await asyncio.wait(searches, return_when=asyncio.FIRST_COMPLETED)
+            return found.pop().result()
+        finally:
+            for search in searches:
+                search.cancel()
+            await asyncio.gather(*searches, return_exceptions=True)

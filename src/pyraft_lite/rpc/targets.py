@@ -1,10 +1,13 @@
 """What clients are told to connect to: ``host:port``, ``dns:///host:port`` or ``multi:///a:1,b:2,c:3``."""
 
+import re
 import socket
 
 from pyraft_lite.rpc.address import split_address
 
 EXPECTED = "want host:port, dns:///host:port or multi:///host:port,host:port,…"
+
+_HOST = re.compile(r"[\w.:%-]+")
 
 
 def parse_target(target: str) -> list[str]:
@@ -25,14 +28,15 @@ def parse_target(target: str) -> list[str]:
             host, port = split_address(address)
         except ValueError as error:
             raise ValueError(f"invalid target {target!r}: {EXPECTED}") from error
-        if not host or not port:
+        if not _HOST.fullmatch(host) or not port:
             raise ValueError(f"invalid target {target!r}: {EXPECTED}")
     return addresses
 
 
 def grpc_target(target: str) -> str:
-    """The target as grpc understands it. A single name is left for grpc to resolve, and to resolve anew when it
-    reconnects; of several, grpc takes only IP addresses of one family, so they are resolved here, once.
+    """All that a target names, as grpc understands it. A single name is left for grpc to resolve, and to resolve anew
+    when it reconnects; of several, grpc takes only IP addresses, so they are resolved here, once. Blocks while it
+    does.
 
     Raises:
         ValueError: the target is not of a known form, or none of its names can be resolved.
@@ -40,20 +44,35 @@ def grpc_target(target: str) -> str:
     addresses = parse_target(target)
     if len(addresses) == 1:
         return f"dns:///{addresses[0]}"
-    for family, scheme in ((socket.AF_INET, "ipv4"), (socket.AF_INET6, "ipv6")):
-        found = [place for address in addresses if (place := _resolve(address, family))]
-        if found:
-            return f"{scheme}:" + ",".join(dict.fromkeys(found))
-    raise ValueError(f"cannot resolve any of {', '.join(addresses)}")
+    places = _resolve(addresses)
+    if all(family is socket.AF_INET for family, _, _ in places):
+        return "ipv4:" + ",".join(f"{ip}:{port}" for _, ip, port in places)
+    # One list holds one family: IPv4 goes into it in its mapped form, which needs no IPv6 to work.
+    mapped = (ip if family is socket.AF_INET6 else f"::ffff:{ip}" for family, ip, _ in places)
+    return "ipv6:" + ",".join(f"[{ip}]:{port}" for ip, (_, _, port) in zip(mapped, places, strict=True))
 
 
-def _resolve(address: str, family: socket.AddressFamily) -> str:
-    """The address as ``ip:port``, "" if it has none of this family: a name of a lost node must not keep us from the
-    others."""
-    host, port = split_address(address)
-    try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-    except OSError:
-        return ""
-    ip = str(found[0][4][0])
-    return f"[{ip}]:{port}" if family is socket.AF_INET6 else f"{ip}:{port}"
+def grpc_targets(target: str) -> list[str]:
+    """A grpc target for each IP address that a target stands for. Blocks while it resolves names.
+
+    Raises:
+        ValueError: the target is not of a known form, or none of its names can be resolved.
+    """
+    places = _resolve(parse_target(target))
+    return [f"ipv6:[{ip}]:{port}" if family is socket.AF_INET6 else f"ipv4:{ip}:{port}" for family, ip, port in places]
+
+
+def _resolve(addresses: list[str]) -> list[tuple[int, str, int]]:
+    """Family, IP address and port of all that the addresses stand for. A name may stand for several, of which a node
+    may listen on one only; and one that can't be resolved must not keep us from the others."""
+    places = []
+    for address in addresses:
+        host, port = split_address(address)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):  # The latter if the name is none, such as one with an overlong label.
+            continue
+        places += [(family, str(place[0]), port) for family, _, _, _, place in found]
+    if not places:
+        raise ValueError(f"cannot resolve {' or '.join(addresses)}")
+    return list(dict.fromkeys(places))

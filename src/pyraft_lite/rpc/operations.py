@@ -1,0 +1,91 @@
+"""Operations that clients begin with one call, and ask for the outcome of with others."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+Outcome = TypeVar("Outcome")
+
+TOKEN_BYTES = 20
+
+KEPT_OUTCOMES = 1000
+KEPT_SECONDS = 3600.0
+"""How many outcomes are kept that nobody forgot, and how long since they came or were last asked for."""
+
+
+class UnknownTokenError(Exception):
+    """No operation has this token, or it has been forgotten."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f'token "{token}" unknown')
+
+
+class Operations(Generic[Outcome]):
+    """Carries operations out, each under a token that no one can guess, and keeps their outcomes for a while.
+
+    An operation goes on to its end, whether or not anyone waits for it or it was forgotten; :meth:`close` cancels it.
+    How many are under way is not limited here; the memory that outcomes take is.
+
+    Args:
+        now: The clock that ages are measured by, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._tasks: set[asyncio.Task[Outcome]] = set()  # The event loop alone would not keep them alive.
+        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        # Those that were not asked for longest come first.
+        self._ended: dict[str, tuple[asyncio.Task[Outcome], float]] = {}
+
+    def begin(self, operation: Coroutine[Any, Any, Outcome]) -> str:
+        """Starts an operation; returns its token, 40 hexadecimal digits."""
+        token = secrets.token_hex(TOKEN_BYTES)
+        task = asyncio.get_running_loop().create_task(operation)
+        self._tasks.add(task)
+        self._running[token] = task
+        task.add_done_callback(partial(self._end, token))
+        return token
+
+    async def outcome(self, token: str) -> Outcome:
+        """Waits until the operation has ended; whoever is cancelled while waiting does not cancel the operation.
+
+        Raises:
+            UnknownTokenError: no operation has this token, or it has been forgotten.
+            Exception: whatever the operation raised.
+        """
+        task = self._running.get(token)
+        if task is None:
+            self._drop_old()
+            if token not in self._ended:
+                raise UnknownTokenError(token)
+            task, _ = self._ended.pop(token)
+            self._keep(token, task)
+        return await asyncio.shield(task)
+
+    def forget(self, token: str) -> None:
+        """Drops the outcome, now or when there is one."""
+        self._running.pop(token, None)
+        self._ended.pop(token, None)
+
+    def close(self) -> None:
+        """Cancels what is under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _end(self, token: str, task: asyncio.Task[Outcome]) -> None:
+        self._tasks.discard(task)
+        if self._running.pop(token, None) is not None:
+            self._keep(token, task)
+            self._drop_old()
+
+    def _keep(self, token: str, task: asyncio.Task[Outcome]) -> None:
+        self._ended[token] = (task, self._now())
+
+    def _drop_old(self) -> None:
+        while self._ended:
+            token, (_, asked) = next(iter(self._ended.items()))
+            if len(self._ended) <= KEPT_OUTCOMES and self._now() - asked <= KEPT_SECONDS:
+                return
+            del self._ended[token]
