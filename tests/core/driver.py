@@ -338,14 +338,20 @@ def candidate(voters: str = "ABC", **more: object) -> Node:
 
 def new_leader(voters: str = "ABC", nonvoters: str = "", **more: object) -> Node:
     """A leader whose no-op is sent and not durable anywhere."""
-    node = candidate(voters, nonvoters=nonvoters, **more)
+    node = follower(voters, nonvoters, **more)  # type: ignore[arg-type]
+    elect(node)
+    return node
+
+
+def elect(node: Node) -> None:
+    """Lets the node stand for election now, and everybody vote for it; its no-op is not durable yet."""
+    node.tick_at_deadline()
     while node.core.state is not State.LEADER:
         for kind in (RequestPreVoteRequest, RequestVoteRequest):
             for send, _ in node.sent(kind):
                 node.answer(send)
         if node.core.state is not State.LEADER:
             node.durable()
-    return node
 
 
 def leader(voters: str = "ABC", nonvoters: str = "", **more: object) -> Node:

@@ -3,9 +3,8 @@
 import dataclasses
 
 import pytest
-from driver import Node, follower, leader, members, new_leader, peer, server
+from driver import Node, elect, follower, leader, members, new_leader, peer, server
 
-from pyraft_lite.core import State
 from pyraft_lite.core.configuration import Change, ChangeCommand
 from pyraft_lite.core.effects import Apply, Fail, RestoreSnapshot, SendSnapshot, StoreRestore
 from pyraft_lite.core.entry import EntryType
@@ -133,9 +132,7 @@ def test_a_restore_whose_leadership_is_lost_fails_once_whenever_storing_ends(lat
     node.receive(AppendEntriesRequest(5, peer("B")))
     assert isinstance(node.outcomes["restore"].error, LeadershipLostError)
     if back_in_office:
-        while node.core.state is not State.LEADER:
-            node.tick_at_deadline()
-            node.settle()
+        elect(node)
     node.step(RestoreStored("restore", meta) if late == "stored" else RestoreFailed("restore", "disk full"))
     assert node.of(Fail) == node.of(RestoreSnapshot) == []
     assert node.core.snapshot is None
