@@ -14,9 +14,9 @@ from raftexample.dutch import number_word
 from raftexample.local_cluster import LocalCluster, program
 
 QUICK = (
-    *("--heartbeat_timeout", "300ms"),
-    *("--election_timeout", "300ms"),
-    *("--leader_lease_timeout", "200ms"),
+    *("--heartbeat_timeout", "600ms"),
+    *("--election_timeout", "600ms"),
+    *("--leader_lease_timeout", "500ms"),
 )
 
 HAMMER_WORDS = [number_word(number) for number in range(1, 2000)]

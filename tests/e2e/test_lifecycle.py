@@ -128,7 +128,7 @@ def test_a_database_that_is_cut_off_is_named(tmp_path: Path) -> None:
         cluster.stop("nodeA")
     database = tmp_path / "data" / "nodeA" / "data.mdb"
     os.truncate(database, 20000)
-    assert "cut off" in fails_with_one_line(tmp_path)
+    assert "data.mdb is damaged" in fails_with_one_line(tmp_path)
 
 
 def test_a_damaged_peers_json_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pyraft_lite.runtime.fsm import Sink
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.local_cluster import free_ports
 
-QUICK = Settings(heartbeat_timeout=0.3, election_timeout=0.3, leader_lease_timeout=0.2, commit_timeout=0.01)
+QUICK = Settings(heartbeat_timeout=0.5, election_timeout=0.5, leader_lease_timeout=0.4, commit_timeout=0.01)
 
 
 class Journal:

@@ -205,7 +205,7 @@ async def test_a_restart_begins_with_the_snapshot(tmp_path: Path) -> None:
 
 async def test_a_follower_that_needs_compacted_entries_gets_a_snapshot(tmp_path: Path) -> None:
     settings = Settings(
-        heartbeat_timeout=0.3, election_timeout=0.3, leader_lease_timeout=0.2, commit_timeout=0.01, trailing_logs=0
+        heartbeat_timeout=0.5, election_timeout=0.5, leader_lease_timeout=0.4, commit_timeout=0.01, trailing_logs=0
     )
     async with cluster(tmp_path, 3, settings) as members:
         leader = await members.leader()
