@@ -1,13 +1,12 @@
 """R5, R6, R7: how a node takes in what a leader sends."""
 
-import dataclasses
-
 import pytest
 from driver import Node, candidate, commands, configuration_entry, follower, leader, members, peer, snapshot_of
 
 from pyraft_lite.core import HardState, State
-from pyraft_lite.core.effects import Apply, Refuse, RoleChanged
+from pyraft_lite.core.effects import Apply, Refuse, RoleChanged, Stopped
 from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.events import Fatal
 from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse, RequestPreVoteRequest
 
 
@@ -242,10 +241,8 @@ def test_a_leader_refuses_another_leader_of_its_term():
 
 
 def test_a_request_is_refused_when_the_node_stops_before_it_is_durable():
-    from pyraft_lite.core.events import Fatal
-
     node = follower()
     rpc = node.receive(append(1, 1, *commands(2, 8)))
     node.step(Fatal("disk on fire"))
     assert isinstance(node.answers[rpc], Refuse)
-    assert dataclasses.asdict(node.effects[-1])["reason"] == "disk on fire"
+    assert node.effects[-1] == Stopped("disk on fire")

@@ -3,7 +3,7 @@
 import pytest
 from driver import candidate, commands, follower, leader, new_leader, peer
 
-from pyraft_lite.core import State
+from pyraft_lite.core import Settings, State
 from pyraft_lite.core.effects import Fail, Note, Respond, RoleChanged, Stopped
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import LeadershipLostError, ShutdownError
@@ -15,6 +15,7 @@ from pyraft_lite.core.events import (
     RestoreState,
     RpcResponse,
     Shutdown,
+    SnapshotTaken,
     TransferLeadership,
 )
 from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest
@@ -159,8 +160,9 @@ def test_a_stopped_node_refuses_requests_and_fails_operations():
 
 
 def test_a_stopped_node_takes_no_notice_of_anything_else():
-    node = leader()
+    node = leader(settings=Settings(trailing_logs=0))
     node.propose("x")
+    snapshot = node.core.snapshot_point(2)
     (send, _), *_ = node.appends("B")
     node.step(Shutdown())
     node.durable()
@@ -169,6 +171,7 @@ def test_a_stopped_node_takes_no_notice_of_anything_else():
         LeaderGone("b:1"),
         Shutdown(),
         Fatal("again"),
+        SnapshotTaken(snapshot),
         Propose(()),
     ):
         assert node.step(event) == []

@@ -398,7 +398,7 @@ class Core:
         self.role.written()
 
     def _snapshot_taken(self, meta: SnapshotMeta) -> None:
-        if meta.index < self.log.snapshot_index:
+        if isinstance(self.role, StoppedRole) or meta.index < self.log.snapshot_index:
             return
         self.snapshot = meta
         self.log.set_snapshot(meta.index, meta.term)
