@@ -5,6 +5,7 @@ out too small is grown and the whole is done again, with nothing lost. Only the 
 threads each use a read transaction of their own, and ``set_mapsize``, which must not happen beside one, waits for them.
 """
 
+import errno
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -198,15 +199,17 @@ class LmdbStore:
                 return
             except lmdb.MapFullError:
                 self._grow()
-            except (lmdb.Error, OSError) as error:
-                raise StorageError(f"cannot write to the database in {self._directory}: {error}") from error
+            except lmdb.Error as error:
+                # LMDB calls it an I/O error when only a part of a page could be written.
+                reason = f"{error}, or the disk is full" if error.code == errno.EIO else str(error)
+                raise StorageError(f"cannot write to the database in {self._directory}: {reason}") from error
 
     def _grow(self) -> None:
         size = self._env.info()["map_size"] * 2
         try:
             with self._readers:
                 self._env.set_mapsize(size)
-        except (lmdb.Error, OSError) as error:
+        except lmdb.Error as error:
             raise StorageError(f"cannot grow the database in {self._directory} to {size} bytes: {error}") from error
 
     @contextmanager

@@ -1,0 +1,108 @@
+"""Snapshots a Go node has written are read here, and ours are described as it would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyraft_lite.core.configuration import Configuration, Server
+from pyraft_lite.core.errors import StorageError
+from pyraft_lite.storage import FileSnapshotStore
+
+RECORDED = (Path(__file__).parent.parent / "data" / "disk-format.txt").read_text()
+IDS = ["3-4007-1795425838322", "3-4007-1795425838300"]  # newest first
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    """A directory with the snapshots of the recorded nodeB."""
+    for snapshot_id in IDS:
+        path = tmp_path / "snapshots" / snapshot_id
+        path.mkdir(parents=True)
+        (path / "meta.json").write_text(recorded(snapshot_id, "meta.json").rstrip("\n") + "\n")
+        size = json.loads(recorded(snapshot_id, "meta.json"))["Size"]
+        (path / "state.bin").write_bytes(recorded(snapshot_id, "state.bin").encode()[:size])
+    return tmp_path
+
+
+def recorded(snapshot_id: str, name: str) -> str:
+    return RECORDED.split(f"== nodeB/snapshots/{snapshot_id}/{name}\n")[1].split("== nodeB")[0]
+
+
+def edit_meta(node: Path, **changed: Any) -> None:
+    path = node / "snapshots" / IDS[0] / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def test_they_are_listed_newest_first_and_open_with_the_right_state(node: Path) -> None:
+    store = FileSnapshotStore(node)
+    assert [meta.id for meta in store.list()] == IDS
+    meta, file = store.open(IDS[0])
+    with file:
+        assert file.read().decode().split("\n")[1] == "éénduizend negenhonderdnegenennegentig"
+    voters = tuple(Server(f"node{name}", f"localhost:5005{port}") for port, name in enumerate("ABC", 1))
+    assert (meta.index, meta.term, meta.configuration, meta.configuration_index, meta.size) == (
+        4007,
+        3,
+        Configuration(voters),
+        4,
+        142,
+    )
+
+
+def test_ours_of_the_same_state_has_the_same_description(node: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    meta, file = FileSnapshotStore(node).open(IDS[0])
+    directory = tmp_path_factory.mktemp("ours")
+    sink = FileSnapshotStore(directory).create(
+        index=meta.index, term=meta.term, configuration=meta.configuration, configuration_index=meta.configuration_index
+    )
+    with file:
+        sink.write(file.read())
+    ours = sink.close().id
+    text = (directory / "snapshots" / ours / "meta.json").read_text()
+    assert text.replace(ours, meta.id) == (node / "snapshots" / meta.id / "meta.json").read_text()
+
+
+@pytest.mark.parametrize("at", [0, 71, 141])
+def test_a_flipped_bit_is_refused(node: Path, at: int) -> None:
+    path = node / "snapshots" / IDS[0] / "state.bin"
+    state = bytearray(path.read_bytes())
+    state[at] ^= 1
+    path.write_bytes(state)
+    with pytest.raises(StorageError, match=r"is damaged: its checksum is [0-9a-f]{16}, should be 4c0a0f1d9e86b512"):
+        FileSnapshotStore(node).open(IDS[0])
+
+
+def test_version_0_is_left_out_and_refused_by_name(node: Path) -> None:
+    edit_meta(node, Version=0)
+    store = FileSnapshotStore(node)
+    assert [meta.id for meta in store.list()] == IDS[1:]
+    with pytest.raises(StorageError, match=rf"{IDS[0]}/meta\.json has version 0, this program reads version 1"):
+        store.open(IDS[0])
+
+
+def test_a_configuration_without_servers_is_null_to_go(node: Path) -> None:
+    edit_meta(node, Configuration={"Servers": None})
+    meta, file = FileSnapshotStore(node).open(IDS[0])
+    file.close()
+    assert meta.configuration == Configuration()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Index": "x"},
+        {"Size": None},
+        {"CRC": "!"},
+        {"Configuration": None},
+        {"Configuration": {"Servers": [{"Suffrage": 9, "ID": "a", "Address": "a:1"}]}},
+        {"Configuration": {"Servers": [1]}},
+    ],
+)
+def test_a_description_that_makes_no_sense_is_named(node: Path, changed: dict[str, Any]) -> None:
+    edit_meta(node, **changed)
+    store = FileSnapshotStore(node)
+    assert [meta.id for meta in store.list()] == IDS[1:]
+    with pytest.raises(StorageError, match=rf"{IDS[0]}/meta\.json does not describe a snapshot"):
+        store.open(IDS[0])
