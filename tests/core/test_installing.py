@@ -231,6 +231,17 @@ def test_of_a_log_shorter_than_the_trailing_entries_nothing_goes():
     assert node.of(CompactLog) == []
 
 
+def test_a_dropped_log_takes_with_it_what_is_compacted_and_not_deleted_yet():
+    node = follower(terms=[1] * 9, settings=Settings(trailing_logs=0))
+    node.ask(AppendEntriesRequest(1, peer("B"), 10, 1, leader_commit=5))
+    node.step(SnapshotTaken(node.core.snapshot_point(5)))
+    node.store.log.update({index: None for index in range(1, 6)})  # CompactLog is carried out when convenient
+    installed(node, snapshot_of(20, 3, NEW_MEMBERS, 4))
+    assert node.store.log == {}
+    node.ask(AppendEntriesRequest(4, peer("B"), 20, 3, commands(21, 4)))
+    assert list(node.store.log) == [21]
+
+
 def test_a_snapshot_has_the_configuration_in_force_at_its_index():
     node = leader()
     node.step(ChangeMembership("change", Change(ChangeCommand.ADD_NONVOTER, "D", "d:1")))

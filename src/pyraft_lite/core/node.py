@@ -36,6 +36,7 @@ from pyraft_lite.core.messages import (
     InstallSnapshotRequest,
     Peer,
     RequestPreVoteRequest,
+    RequestPreVoteResponse,
     RequestVoteRequest,
     Response,
     TimeoutNowRequest,
@@ -243,8 +244,8 @@ class Core:
     def drop_log(self, snapshot: SnapshotMeta) -> None:
         """Begins a new, empty log after ``snapshot`` (R15)."""
         draft = self._open_draft()
-        first = min(self.log.first_index, snapshot.index + 1)
-        self._draft = Write(draft.seq, draft.hard_state, first, ())
+        # From 1 on, since the store may hold entries that the log has compacted and the runtime not deleted yet.
+        self._draft = Write(draft.seq, draft.hard_state, 1, ())
         self.log.drop(snapshot.index, snapshot.term)
         self.configurations.reset(snapshot.configuration, snapshot.configuration_index)
 
@@ -323,7 +324,7 @@ class Core:
         role = self.role
         match event:
             case events.RpcResponse():
-                term = getattr(event.response, "term", 0)
+                term = _term_of(event.response)
                 if term > self.term and not isinstance(role, StoppedRole):
                     self.note(Level.INFO, "peer has newer term", term=term)
                     self.become_follower(term)
@@ -459,3 +460,11 @@ class Core:
             return self.codec.decode(entry.data)
         except ValueError as error:
             raise StorageError(f"entry {entry.index} holds no readable configuration: {error}") from error
+
+
+def _term_of(response: Response) -> int:
+    """The term its sender is in, 0 if it does not say: hashicorp/raft grants a pre-vote with the term it was asked
+    about, which neither side is in yet."""
+    if isinstance(response, TimeoutNowResponse) or (isinstance(response, RequestPreVoteResponse) and response.granted):
+        return 0
+    return response.term
