@@ -144,6 +144,16 @@ def test_an_unknown_candidates_term_is_not_taken_over():
     assert voter().ask(vote(7, "X")) == RequestVoteResponse(3, False)
 
 
+@pytest.mark.parametrize("kind", VOTES)
+@pytest.mark.parametrize("who", ["X", "D"])
+@pytest.mark.parametrize(("last_index", "last_term"), [(4, 3), (1, 4)])
+def test_a_log_that_goes_on_after_ours_may_hold_the_configuration_that_made_the_candidate_a_voter(
+    kind, who, last_index, last_term
+):
+    """Else two voters could need each other, the one with the log refused by the one with the older configuration."""
+    assert voter().ask(kind(4, peer(who), last_index, last_term)).granted
+
+
 def test_a_node_without_a_configuration_votes_for_anybody():
     assert Node(term=0).ask(vote(1, "X", 0, 0)).granted
 

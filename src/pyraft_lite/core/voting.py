@@ -33,14 +33,15 @@ def handle_vote(core: Core, rpc: Token, request: RequestVoteRequest) -> None:
 
 def _grants_vote(core: Core, request: RequestVoteRequest) -> bool:
     candidate = request.sender
+    stale = _may_be_stale(core, request)
     refusal = _term_refusal(core, request.term, candidate) or _refusal(
-        core, candidate, handover=request.leadership_transfer
+        core, candidate, stale=stale, handover=request.leadership_transfer
     )
     if not refusal:
         if request.term > core.term:
             core.note(Level.DEBUG, "received a requestVote with a newer term", term=request.term)
             core.become_follower(request.term)
-        refusal = _suffrage_refusal(core, candidate) or _log_refusal(core, request.last_index, request.last_term)
+        refusal = _suffrage_refusal(core, candidate, stale=stale) or _log_refusal(core, request)
     if refusal:
         _note_refusal(core, "vote", candidate, refusal)
     return not refusal
@@ -49,11 +50,12 @@ def _grants_vote(core: Core, request: RequestVoteRequest) -> bool:
 def handle_pre_vote(core: Core, rpc: Token, request: RequestPreVoteRequest) -> None:
     """Says whether a vote would be granted; nothing changes by it: no term, no vote, no timer (R2)."""
     candidate = request.sender
+    stale = _may_be_stale(core, request)
     refusal = (
         _term_refusal(core, request.term, candidate)
-        or _refusal(core, candidate, handover=False)
-        or _suffrage_refusal(core, candidate)
-        or _log_refusal(core, request.last_index, request.last_term)
+        or _refusal(core, candidate, stale=stale, handover=False)
+        or _suffrage_refusal(core, candidate, stale=stale)
+        or _log_refusal(core, request)
     )
     if refusal:
         _note_refusal(core, "pre-vote", candidate, refusal)
@@ -69,9 +71,15 @@ def _term_refusal(core: Core, term: int, candidate: Peer) -> str:
     return ""
 
 
-def _refusal(core: Core, candidate: Peer, *, handover: bool) -> str:
+def _may_be_stale(core: Core, request: RequestVoteRequest | RequestPreVoteRequest) -> bool:
+    """True if the candidate's log goes on after ours: it may hold a configuration that gave it its vote, and that needs
+    our vote to be committed. So ours says nothing about the candidate then (dissertation 4.1)."""
+    return (request.last_term, request.last_index) > (core.log.last_term, core.log.last_index)
+
+
+def _refusal(core: Core, candidate: Peer, *, stale: bool, handover: bool) -> str:
     """Why not even the candidate's term is taken over, "" if nothing speaks against it."""
-    if core.configurations.latest and _member(core, candidate) is None:
+    if not stale and core.configurations.latest and _member(core, candidate) is None:
         return "candidate is not in the configuration"
     if not handover and _knows_live_leader_besides(core, candidate):
         return f"we have a leader at {core.leader.address if core.leader else 'an unknown address'}"
@@ -90,15 +98,16 @@ def _knows_live_leader_besides(core: Core, candidate: Peer) -> bool:
     return core.now < core.last_contact + core.settings.heartbeat_timeout
 
 
-def _suffrage_refusal(core: Core, candidate: Peer) -> str:
+def _suffrage_refusal(core: Core, candidate: Peer, *, stale: bool) -> str:
     member = _member(core, candidate)
-    return "candidate is not a voter" if member is not None and not member.is_voter else ""
+    return "candidate is not a voter" if not stale and member is not None and not member.is_voter else ""
 
 
-def _log_refusal(core: Core, last_index: int, last_term: int) -> str:
-    if core.log.is_up_to_date(last_index, last_term):
+def _log_refusal(core: Core, request: RequestVoteRequest | RequestPreVoteRequest) -> str:
+    if core.log.is_up_to_date(request.last_index, request.last_term):
         return ""
-    return f"our log is more up to date: {core.log.last_term}-{core.log.last_index} against {last_term}-{last_index}"
+    ours, theirs = f"{core.log.last_term}-{core.log.last_index}", f"{request.last_term}-{request.last_index}"
+    return f"our log is more up to date: {ours} against {theirs}"
 
 
 def _member(core: Core, candidate: Peer) -> Server | None:
