@@ -123,11 +123,16 @@ def test_a_transaction_joins_log_and_stable_values(store: Store) -> None:
 def test_a_transaction_that_fails_leaves_nothing(store: Store) -> None:
     store.append(run(1, 5))
     store.set({b"term": b"1"})
-    with pytest.raises(RuntimeError), store.transaction():
-        store.set({b"term": b"2"})
-        store.truncate(2)
-        store.append(run(2, 9, term=2))
-        raise RuntimeError("half way")
+
+    def half_way() -> None:
+        with store.transaction():
+            store.set({b"term": b"2"})
+            store.truncate(2)
+            store.append(run(2, 9, term=2))
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        half_way()
     assert store.get(b"term") == b"1"
     assert everything(store) == run(1, 5)
     store.append(run(6, 6))

@@ -94,7 +94,8 @@ from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage import FileSnapshotStore
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-sink = FileSnapshotStore(Path({str(tmp_path)!r})).create(index=1, term=1, configuration=Configuration(), configuration_index=0)
+store = FileSnapshotStore(Path({str(tmp_path)!r}))
+sink = store.create(index=1, term=1, configuration=Configuration(), configuration_index=0)
 try:
     for _ in range(100):
         sink.write(bytes(10_000))
