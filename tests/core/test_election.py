@@ -82,6 +82,23 @@ def test_refused_pre_votes_do_not_count():
     assert node.sent(RequestVoteRequest) == []
 
 
+def test_a_pre_vote_granted_in_the_term_asked_for_counts():
+    """R1: hashicorp/raft answers with the term it was asked about, though it is not in it."""
+    node = candidate()
+    (send, request), *_ = node.sent(RequestPreVoteRequest)
+    node.answer(send, RequestPreVoteResponse(request.term, True))
+    assert (node.core.state, node.core.term, node.core.voted_for) == (State.CANDIDATE, 2, "a:1")
+    assert len(node.sent(RequestVoteRequest)) == 2
+
+
+def test_a_refused_pre_vote_of_a_newer_term_is_followed_into_that_term():
+    """R5: else who lags a term behind voters that have voted in it would ask in vain for ever."""
+    node = candidate()
+    (send, request), *_ = node.sent(RequestPreVoteRequest)
+    node.answer(send, RequestPreVoteResponse(request.term, False))
+    assert (node.core.state, node.core.term, node.core.voted_for) == (State.FOLLOWER, 2, "")
+
+
 def test_a_late_pre_vote_is_no_vote():
     node = candidate("ABCDE")
     sends = [send for send, _ in node.sent(RequestPreVoteRequest)]
