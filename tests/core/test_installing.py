@@ -235,7 +235,7 @@ def test_a_dropped_log_takes_with_it_what_is_compacted_and_not_deleted_yet():
     node = follower(terms=[1] * 9, settings=Settings(trailing_logs=0))
     node.ask(AppendEntriesRequest(1, peer("B"), 10, 1, leader_commit=5))
     node.step(SnapshotTaken(node.core.snapshot_point(5)))
-    node.store.log.update({index: None for index in range(1, 6)})  # CompactLog is carried out when convenient
+    node.store.log.update(dict.fromkeys(range(1, 6)))  # CompactLog is carried out when convenient
     installed(node, snapshot_of(20, 3, NEW_MEMBERS, 4))
     assert node.store.log == {}
     node.ask(AppendEntriesRequest(4, peer("B"), 20, 3, commands(21, 4)))

@@ -6,7 +6,7 @@ import pytest
 from driver import Node, elect, follower, leader, members, new_leader, peer, server
 
 from pyraft_lite.core.configuration import Change, ChangeCommand
-from pyraft_lite.core.effects import Apply, Fail, RestoreSnapshot, SendSnapshot, StoreRestore
+from pyraft_lite.core.effects import Apply, DiscardSnapshot, Fail, RestoreSnapshot, SendSnapshot, StoreRestore
 from pyraft_lite.core.entry import EntryType
 from pyraft_lite.core.errors import (
     AbortedByRestoreError,
@@ -136,6 +136,7 @@ def test_a_restore_whose_leadership_is_lost_fails_once_whenever_storing_ends(lat
     node.step(RestoreStored("restore", meta) if late == "stored" else RestoreFailed("restore", "disk full"))
     assert node.of(Fail) == node.of(RestoreSnapshot) == []
     assert node.core.snapshot is None
+    assert node.of(DiscardSnapshot) == ([DiscardSnapshot(meta.id)] if late == "stored" else [])
 
 
 def test_a_follower_takes_no_notice_of_an_older_snapshot():

@@ -71,6 +71,16 @@ def test_what_is_not_there_can_not_be_opened(store: Store) -> None:
         store.open("1-1-1")
 
 
+def test_a_deleted_snapshot_is_gone_and_the_others_stay(store: Store) -> None:
+    first, second = take(store, 5), take(store, 6)
+    store.delete(second.id)
+    assert list(store.list()) == [first]
+    with pytest.raises(StorageError, match=second.id):
+        store.open(second.id)
+    with pytest.raises(StorageError, match=f"cannot remove snapshot .*{second.id}"):
+        store.delete(second.id)
+
+
 def test_at_least_one_is_retained(tmp_path: Path) -> None:
     for make in (lambda: FileSnapshotStore(tmp_path, retain=0), lambda: MemorySnapshotStore(0)):
         with pytest.raises(ValueError, match="retain is 0, must be at least 1"):

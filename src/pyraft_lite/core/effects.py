@@ -128,6 +128,14 @@ class StoreRestore:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardSnapshot:
+    """Remove this stored snapshot: it is of a restore that failed, and must not be what the node starts with next
+    time."""
+
+    snapshot_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """An operation succeeded; ``index`` is that of its entry, where it has one."""
 
@@ -198,6 +206,7 @@ Effect = (
     | RestoreSnapshot
     | Apply
     | StoreRestore
+    | DiscardSnapshot
     | Complete
     | ReadReady
     | Fail

@@ -270,8 +270,9 @@ class Leader(Role):
     def restore_stored(self, event: events.RestoreStored) -> None:
         """Begins anew after the user's snapshot. Others lack its last entry, so they will be sent the snapshot."""
         core = self.core
-        if event.token != self._restore:
-            return  # asked for in an earlier term
+        if event.token != self._restore:  # asked for in an earlier term
+            super().restore_stored(event)
+            return
         self._restore = None
         core.drop_log(event.meta)
         core.snapshot = event.meta

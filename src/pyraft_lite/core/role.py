@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pyraft_lite.core.effects import Fail
+from pyraft_lite.core.effects import DiscardSnapshot, Fail
 from pyraft_lite.core.errors import NotLeaderError, RaftError, TransferError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Role:
 
     def restore_stored(self, event: events.RestoreStored) -> None:
         """Too late: the restore failed when leadership was lost."""
+        self.core.emit(DiscardSnapshot(event.meta.id))
 
     def restore_failed(self, event: events.RestoreFailed) -> None:
         """Too late, as :meth:`restore_stored`."""

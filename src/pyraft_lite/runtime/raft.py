@@ -333,6 +333,8 @@ class Raft:
                 source = _operation(effect.token).source
                 assert source is not None, "only restore posts RestoreState"
                 self._spawn(self._snapshots.store_restore(effect, source))
+            case effects.DiscardSnapshot():
+                self._spawn(self._discard_snapshot(effect.snapshot_id))
             case effects.Stopped():
                 self._stop(effect.reason)
 
@@ -413,6 +415,12 @@ class Raft:
         if newest:
             raise StorageError(f"none of the {len(newest)} snapshots can be restored; see the log for why")
         return None
+
+    async def _discard_snapshot(self, snapshot_id: str) -> None:
+        try:
+            await self._snapshots.delete(snapshot_id)
+        except StorageError as error:
+            self._on_fatal(str(error))
 
     async def _snapshot_now_and_then(self) -> None:
         while True:

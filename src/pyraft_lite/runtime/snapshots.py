@@ -35,6 +35,14 @@ class Snapshots:
         """The stored snapshots, newest first."""
         return [*self._store.list()]
 
+    async def delete(self, snapshot_id: str) -> None:
+        """Removes a stored snapshot.
+
+        Raises:
+            StorageError: it can't be removed.
+        """
+        await asyncio.to_thread(self._store.delete, snapshot_id)
+
     async def take(self, frozen: FSMSnapshot, index: int, describe: Callable[[int], SnapshotMeta]) -> SnapshotMeta:
         """Stores the frozen state, which is that after ``index``.
 

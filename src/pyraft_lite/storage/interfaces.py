@@ -117,3 +117,11 @@ class SnapshotStore(Protocol):
             StorageError: there is no such snapshot, or its bytes are not what was written.
         """
         ...
+
+    def delete(self, snapshot_id: str) -> None:
+        """Removes a snapshot durably.
+
+        Raises:
+            StorageError: there is no such snapshot, or it can't be removed.
+        """
+        ...

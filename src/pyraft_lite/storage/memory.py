@@ -126,6 +126,12 @@ class MemorySnapshotStore:
                 return meta, io.BytesIO(state)
         raise StorageError(f"there is no snapshot {snapshot_id}")
 
+    def delete(self, snapshot_id: str) -> None:
+        left = tuple(item for item in self._kept if item[1].id != snapshot_id)
+        if len(left) == len(self._kept):
+            raise StorageError(f"cannot remove snapshot {snapshot_id}: there is none of this name")
+        self._kept = left
+
     def keep(self, number: int, meta: SnapshotMeta, state: bytes) -> None:
         """Takes in a finished snapshot, the ``number``-th that was begun, and drops the oldest beyond those to
         retain."""

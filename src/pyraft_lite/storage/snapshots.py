@@ -95,16 +95,23 @@ class FileSnapshotStore:
         except OSError as error:
             raise StorageError(f"cannot read snapshot {path}: {error.strerror}") from error
 
+    def delete(self, snapshot_id: str) -> None:
+        try:
+            dropped = self._directory / f"{snapshot_id}{_TEMPORARY}"
+            (self._directory / snapshot_id).rename(dropped)
+            shutil.rmtree(dropped)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise StorageError(f"cannot remove snapshot {self._directory / snapshot_id}: {error.strerror}") from error
+
     def reap(self) -> None:
         """Drops the oldest snapshots beyond those to retain. One that can't be dropped takes space but does no harm, so
         it is only logged."""
         for meta in self.list()[self._retain :]:
             try:
-                dropped = self._directory / f"{meta.id}{_TEMPORARY}"
-                (self._directory / meta.id).rename(dropped)
-                shutil.rmtree(dropped)
-            except OSError as error:
-                logger.warning("cannot remove snapshot %s: %s", self._directory / meta.id, error.strerror)
+                self.delete(meta.id)
+            except StorageError as error:
+                logger.warning("%s", error)
 
     def _reserve(self, prefix: str, milliseconds: int) -> str:
         """Makes the temporary directory of a new snapshot; two of one millisecond get different ones."""
