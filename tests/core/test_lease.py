@@ -18,7 +18,12 @@ from pyraft_lite.core.events import (
     SnapshotTaken,
     TransferLeadership,
 )
-from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse, RequestVoteRequest
+from pyraft_lite.core.messages import (
+    AppendEntriesRequest,
+    AppendEntriesResponse,
+    RequestVoteRequest,
+    TimeoutNowRequest,
+)
 
 
 def live(node, seconds: float, *alive: str) -> None:
@@ -139,6 +144,16 @@ def test_a_log_that_cannot_be_read_stops_the_node():
     node.answer(send, AppendEntriesResponse(2, 2, False, no_retry_backoff=True))
     assert node.of(Stopped) == [Stopped("no entry 3")]
     assert isinstance(node.outcomes["x"].error, LeadershipLostError)
+
+
+@pytest.mark.parametrize("request_", [RequestVoteRequest(7, peer("B"), 9, 9), TimeoutNowRequest(peer("B"))])
+def test_who_asks_when_the_log_turns_out_to_be_unreadable_is_answered_once(request_):
+    node = follower(terms=[1] * 5)
+    del node.store.log[6]
+    rpc = node.receive(request_)
+    assert node.effects[-1] == node.of(Stopped)[0]
+    assert isinstance(node.answers[rpc].error, ShutdownError)
+    assert node.waiting_rpcs == set()
 
 
 def test_a_configuration_in_the_log_that_cannot_be_read_stops_nothing_but_is_refused():

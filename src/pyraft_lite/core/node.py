@@ -155,6 +155,8 @@ class Core:
         try:
             self._dispatch(event)
         except StorageError as error:
+            if isinstance(event, events.Receive | events.SnapshotReceived):
+                self.refuse(event.rpc, ShutdownError())  # answering is the last thing that a handler does
             self.stop(str(error))
         return self._flush()
 
@@ -378,9 +380,9 @@ class Core:
             case RequestPreVoteRequest():
                 handle_pre_vote(self, event.rpc, event.request)
             case TimeoutNowRequest():
-                self.respond(event.rpc, TimeoutNowResponse())
                 if isinstance(self.role, Follower):
                     self.role.timeout_now()
+                self.respond(event.rpc, TimeoutNowResponse())
             case InstallSnapshotRequest():
                 handle_install_snapshot(self, event.rpc, event.request)
 
