@@ -165,6 +165,16 @@ def test_a_rejection_without_the_flag_is_followed_by_a_pause():
     assert spans(node) == [(8, 51)]
 
 
+def test_who_rejects_even_the_beginning_of_the_log_is_not_asked_again_at_once():
+    node = new_leader(terms=[1] * 5)
+    node.answer(node.appends("B")[0][0], rejected(last_log=0))
+    assert spans(node)[0][0] == 1
+    node.answer(node.appends("B")[0][0], rejected(last_log=99))
+    assert spans(node) == []
+    node.tick(after=2 * FIRST_RETRY)
+    assert spans(node)[0][0] == 1
+
+
 def test_after_a_rejection_answers_to_earlier_messages_count_no_more():
     node = leader()
     node.propose("x")

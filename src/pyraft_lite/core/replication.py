@@ -252,7 +252,7 @@ class Replication:
         """Goes back to where the logs may match: at most to the follower's end, else ever larger steps before
         ``prev``."""
         self._probe(peer)
-        if not response.no_retry_backoff:
+        if not response.no_retry_backoff or not sent.prev_index:  # all logs match at 0: going back further won't help
             self._back_off(peer)
         step_back = sent.prev_index + 1 - peer.retreat
         peer.retreat *= 2
