@@ -156,6 +156,21 @@ def test_who_asks_when_the_log_turns_out_to_be_unreadable_is_answered_once(reque
     assert node.waiting_rpcs == set()
 
 
+def test_a_follower_that_lost_an_entry_stops_and_never_takes_it_for_compacted():
+    node = follower(terms=[1] * 5)
+    del node.store.log[3]
+    rpc = node.receive(AppendEntriesRequest(7, peer("B"), 3, 6))
+    assert node.of(Stopped) == [Stopped("entry 3 is missing in the log, which holds 1..6")]
+    assert isinstance(node.answers[rpc].error, ShutdownError)
+
+
+def test_a_leader_that_lost_an_entry_stops_and_sends_no_snapshot_in_its_place():
+    node = new_leader(terms=[1] * 5)
+    del node.store.log[3]
+    node.answer(node.appends("B")[0][0], AppendEntriesResponse(2, 3, False, no_retry_backoff=True))
+    assert node.of(Stopped) == [Stopped("entry 3 is missing in the log, which holds 1..7")]
+
+
 def test_a_configuration_in_the_log_that_cannot_be_read_stops_nothing_but_is_refused():
     node = follower()
     bad = Entry(2, 1, EntryType.CONFIGURATION, b"")

@@ -61,19 +61,25 @@ class Log:
 
     @property
     def last_term(self) -> int:
-        term = self.term(self.last_index)
-        if term is None:
-            raise StorageError(f"the log has no entry at its last index {self.last_index}")
-        return term
+        return self.snapshot_term if self.last_index == self.snapshot_index else self._entry_term(self.last_index)
 
     def term(self, index: int) -> int | None:
-        """The term of the entry at ``index`` (0 for index 0), or None if it is compacted or beyond the end."""
+        """The term of the entry at ``index`` (0 for index 0), or None if it is compacted or beyond the end.
+
+        Raises:
+            StorageError: the log should hold the entry and the store has lost it.
+        """
         if index == self.snapshot_index:
             return self.snapshot_term
-        if not self.first_index <= index <= self.last_index:
-            return None
+        return self._entry_term(index) if self.first_index <= index <= self.last_index else None
+
+    def _entry_term(self, index: int) -> int:
         entry = self._recent.get(index)
-        return entry.term if entry is not None else self._store.term(index)
+        term = entry.term if entry is not None else self._store.term(index)
+        if term is None:
+            held = f"{self.first_index}..{self.last_index}"
+            raise StorageError(f"entry {index} is missing in the log, which holds {held}")
+        return term
 
     def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
         """The entries from ``low`` up to at most ``high``, at least one; where memory and store meet, the first part
