@@ -155,8 +155,8 @@ def test_transfers_that_make_no_sense_are_refused(leader_a: LocalCluster) -> Non
 def test_a_bad_number_is_named_with_what_would_be_right(leader_a: LocalCluster, value: str) -> None:
     result = leader_a.raftadmin(leader_a.nodes["nodeA"].address, "add_voter", "nodeD", "localhost:50054", value)
     assert result.returncode == 1
-    assert f'previous_index: parsing "{value}"' in result.stderr
-    assert "18446744073709551615" in result.stderr
+    assert f'parsing "{value}": ' in result.stderr
+    assert "previous_index must be a whole number from 0 to 18446744073709551615" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,14 +178,14 @@ def test_every_kind_of_target_works(leader_a: LocalCluster) -> None:
 
 
 def test_what_can_not_be_reached_ends_after_the_timeout_with_exit_code_1(leader_a: LocalCluster) -> None:
-    for flags in (
-        ("127.0.0.1:1",),
-        ("--leader", leader_a.nodes["nodeB"].address),
-        ("--leader", "--health_check_service", "NoSuch", leader_a.target),
+    for flags, error in (
+        (("127.0.0.1:1",), "no connection to 127.0.0.1:1 within 1 s: .*Connection refused"),
+        (("--leader", leader_a.nodes["nodeB"].address), "no leader found at .* within 1 s"),
+        (("--leader", "--health_check_service", "NoSuch", leader_a.target), 'no node has "NoSuch" SERVING'),
     ):
         result = leader_a.raftadmin("--timeout", "1", *flags, "state")
         assert result.returncode == 1
-        assert f"no answer from {flags[-1]} within 1 s" in result.stderr
+        assert re.search(error, result.stderr), result.stderr
 
 
 def test_unknown_flags_are_usage_errors_and_help_is_not(leader_a: LocalCluster) -> None:
