@@ -19,8 +19,6 @@ _LABELS = {number: name for name, number in _LEVELS.items()}
 LEVELS = tuple(_LEVELS)
 FORMATS = ("text", "json")
 
-_NEEDS_QUOTES = frozenset(' "=')
-
 
 def configure(level: str, format: str, stream: TextIO = sys.stderr) -> None:
     """Sends all logs of the process to ``stream``.
@@ -76,10 +74,10 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _quoted(value: object) -> str:
-    """The value in quotes if it would not stand for itself, with what can't be printed, or could be taken for the end
-    of it, escaped."""
+    """The value; in quotes if it holds anything but hclog's plain characters, with what can't be printed, or could be
+    taken for the end of it, escaped."""
     text = str(value)
-    if text.isprintable() and _NEEDS_QUOTES.isdisjoint(text):
+    if all("-" <= c <= "z" and c != "=" for c in text):
         return text
     text = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) + '"'
