@@ -45,7 +45,7 @@ METHOD = [operation[0] for operation in OPERATIONS]
 
 @pytest.mark.parametrize(("method", "request_", "call", "index"), OPERATIONS, ids=METHOD)
 async def test_an_operation_is_carried_out_and_its_outcome_has_its_index(
-    method: str, request_: object, call: tuple[object, ...], index: int
+    method: str, request_: object, call: tuple[str, ...], index: int
 ) -> None:
     raft = ScriptedRaft(outcomes={call[0]: 4})
     async with admin_of(raft) as admin:

@@ -86,8 +86,7 @@ async def test_whoever_gives_up_waiting_does_not_cancel_the_operation(operations
 
 
 async def test_an_operation_that_is_forgotten_under_way_goes_on_and_leaves_nothing(operations: Operations[str]) -> None:
-    steps: list[str] = []
-    reached = asyncio.Event()
+    reached, went_on = asyncio.Event(), asyncio.Event()
 
     class Held:
         """Something that only the operation itself refers to, as its own future would be."""
@@ -101,7 +100,7 @@ async def test_an_operation_that_is_forgotten_under_way_goes_on_and_leaves_nothi
         async def operation() -> str:
             reached.set()
             await held.event.wait()
-            steps.append("went on")
+            went_on.set()
             return "done"
 
         return operations.begin(operation()), weakref.ref(held)
@@ -113,9 +112,7 @@ async def test_an_operation_that_is_forgotten_under_way_goes_on_and_leaves_nothi
     survivor = held()
     assert survivor is not None, "a task that nobody refers to is collected"
     survivor.event.set()
-    while not steps:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await went_on.wait()
     with pytest.raises(UnknownTokenError):
         await operations.outcome(token)
 

@@ -38,6 +38,12 @@ REFUSED = [
 BAD_NUMBERS = ["ra-bad-uint", "ra-neg-uint", "ra-huge-uint"]
 
 
+OPERATIONS = [
+    *("apply", "barrier", "add_voter", "add_nonvoter", "demote_voter", "remove_server"),
+    *("leadership_transfer", "snapshot", "verify_leader", "shutdown"),
+]
+
+
 def final_response(recorded: Run) -> Message | None:
     """The last response that was printed, None if it is an RPC error."""
     method, _, answer = recorded.stderr.rpartition("Invoking ")[2].partition("(")
@@ -53,9 +59,8 @@ def answering(response: Message | None) -> ScriptedRaft:
     raft = ScriptedRaft()
     match response:
         case pb.AwaitResponse():
-            names = ("apply", "barrier", "add_voter", "add_nonvoter", "demote_voter", "remove_server")
-            names += ("leadership_transfer", "snapshot", "verify_leader", "shutdown")
-            raft.outcomes = dict.fromkeys(names, RaftError(response.error) if response.error else response.index)
+            outcome = RaftError(response.error) if response.error else response.index
+            raft.outcomes = dict.fromkeys(OPERATIONS, outcome)
         case pb.AppliedIndexResponse():
             raft.applied_index = response.index
         case pb.LastIndexResponse():
@@ -100,7 +105,9 @@ async def test_a_bad_number_reads_as_the_originals_and_says_what_would_be_right(
     assert normal(errors) == f"{recorded.stderr}: {right}"
 
 
-@pytest.mark.parametrize("number", ["", "1.5", "+1", "1_000", "١", "18446744073709551616", "9" * 5000])
+@pytest.mark.parametrize(
+    "number", ["", "1.5", "+1", "1_000", "\N{ARABIC-INDIC DIGIT ONE}", "18446744073709551616", "9" * 5000]
+)
 async def test_what_is_no_unsigned_64_bit_number_is_refused(number: str) -> None:
     code, _, errors = await run("raftadmin", "localhost:1", "remove_server", "nodeA", number)
     assert code == 1
@@ -198,7 +205,9 @@ async def test_flags_may_have_one_dash_as_gos(dashes: str) -> None:
 # -- targets ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["", "localhost", "foo:///localhost:1", "multi:///", "multi://localhost:1", b"\xff:1"])
+@pytest.mark.parametrize(
+    "target", ["", "localhost", "foo:///localhost:1", "multi:///", "multi://localhost:1", b"\xff:1"]
+)
 async def test_a_bad_target_is_named_with_what_would_be_right(target: str | bytes) -> None:
     code, _, errors = await run("raftadmin", target, "state")
     assert code == 1

@@ -1,4 +1,4 @@
-"""AddWord and GetWords over a real connection."""
+"""Example over real connections: AddWord, GetWords, and forwarding to the leader."""
 
 import asyncio
 import contextlib
@@ -9,218 +9,239 @@ import grpc
 import pytest
 
 from admin.scripted_raft import ScriptedRaft, serving
-from pyraft_lite.core import errors
 from pyraft_lite.core.entry import Entry, EntryType
-from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+from pyraft_lite.core.errors import (
+    AbortedByRestoreError,
+    CommandTooLargeError,
+    LeadershipLostError,
+    NotLeaderError,
+    RaftError,
+    ShutdownError,
+    TransferInProgressError,
+)
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordResponse, GetWordsRequest, GetWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
 from pyraft_lite.runtime.api import Leader, State
 from raftexample.application import ExampleService, WordTracker
-from raftexample.forwarding import LeaderForwarder
+from raftexample.forwarding import FORWARDED, LeaderForwarder
 
-LOCAL = GetWordsRequest(consistency=GetWordsRequest.LOCAL)
 LINEARIZABLE = GetWordsRequest(consistency=GetWordsRequest.LINEARIZABLE)
 
 
 class Node:
-    """A node that applies words by itself while it leads, and forwards to ``leader`` otherwise."""
+    """A node that commits alone if it leads, and says that it doesn't if not."""
 
-    def __init__(self, leader: str | None = None, **outcomes: Any) -> None:
+    def __init__(self, state: State = State.LEADER, *, forwards: bool = False) -> None:
         self.tracker = WordTracker()
-        self.forwarder = None if leader is None else LeaderForwarder()
-        state = State.LEADER if leader is None else State.FOLLOWER
-        self.raft = ScriptedRaft(state, Leader("a", leader) if leader else Leader(), outcomes=outcomes)
-        for operation in ("apply", "read_index"):
-            self.raft.outcomes.setdefault(operation, getattr(self, operation))
+        self.raft = ScriptedRaft(state, outcomes={"apply": self._apply})
+        self.raft.outcomes["read_index"] = self.raft.refuse_unless_leading
+        self.forwarder = LeaderForwarder() if forwards else None
 
-    def apply(self, data: bytes, _: bytes) -> object:
-        if self.raft.state is State.LEADER:
-            self.raft.applied_index += 1
-            self.tracker.apply(Entry(self.raft.applied_index, 1, EntryType.COMMAND, data))
-        return self.raft.refuse_unless_leading()
-
-    def read_index(self, _: bool) -> object:
-        return self.raft.refuse_unless_leading()
+    def _apply(self, data: bytes, _: bytes) -> RaftError | int:
+        if self.raft.state is not State.LEADER:
+            return NotLeaderError()
+        self.raft.applied_index += 1
+        self.tracker.apply(Entry(self.raft.applied_index, 1, EntryType.COMMAND, data))
+        return self.raft.applied_index
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        service = ExampleService(self.raft, self.tracker, self.forwarder)
-        async with serving(self.raft, service) as address:
+    async def served(self) -> AsyncIterator[str]:
+        async with serving(self.raft, ExampleService(self.raft, self.tracker, self.forwarder)) as address:
             yield address
-        if self.forwarder is not None:
+        if self.forwarder:
             await self.forwarder.close()
 
     @contextlib.asynccontextmanager
     async def stub(self) -> AsyncIterator[Any]:
-        async with self.serving() as address, grpc.aio.insecure_channel(address) as channel:
+        async with self.served() as address, grpc.aio.insecure_channel(address) as channel:
             yield ExampleStub(channel)
 
 
-@contextlib.asynccontextmanager
-async def follower_of(leader: Node) -> AsyncIterator[tuple[Node, Any]]:
-    """A node that forwards to ``leader``, and a stub of it."""
-    async with leader.serving() as address:
-        follower = Node(leader=address)
-        async with follower.stub() as stub:
-            yield follower, stub
-
-
-async def failure(call: "grpc.aio.UnaryUnaryCall[Any, Any]") -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
+async def status(call: Any) -> tuple[grpc.StatusCode, str]:
+    """How a call fails."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call
-    return raised.value.code(), raised.value.details() or ""
+    return failed.value.code(), failed.value.details() or ""
 
 
-ERRORS = [
-    (errors.NotLeaderError(), grpc.StatusCode.UNAVAILABLE),
-    (errors.LeadershipLostError(), grpc.StatusCode.UNAVAILABLE),
-    (errors.ShutdownError(), grpc.StatusCode.UNAVAILABLE),
-    (errors.TransferInProgressError(), grpc.StatusCode.UNAVAILABLE),
-    (errors.EnqueueTimeoutError(), grpc.StatusCode.UNAVAILABLE),
-    (errors.AbortedByRestoreError(), grpc.StatusCode.ABORTED),
-    (errors.CommandTooLargeError("too large"), grpc.StatusCode.INVALID_ARGUMENT),
-    (errors.StorageError("disk full"), grpc.StatusCode.UNKNOWN),
-]
+# -- without forwarding ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
-async def test_an_operation_that_fails_ends_the_call_with_its_status_and_message(
-    error: errors.RaftError, code: grpc.StatusCode
-) -> None:
-    async with Node(apply=error, read_index=error).stub() as stub:
-        assert await failure(stub.AddWord(AddWordRequest(word="a"))) == (code, str(error))
-        assert await failure(stub.GetWords(LINEARIZABLE)) == (code, str(error))
-
-
-async def test_a_word_is_added_and_read() -> None:
+async def test_add_word_answers_with_the_index_and_get_words_with_all_up_to_there() -> None:
     node = Node()
-    async with node.stub() as stub:
-        assert await stub.GetWords(GetWordsRequest()) == GetWordsResponse(best_words=["", "", ""])
-        for index, word in enumerate(["hello", "", "één"], 1):
-            assert await stub.AddWord(AddWordRequest(word=word)) == AddWordResponse(commit_index=index)
-        words = GetWordsResponse(best_words=["hello", "één", ""], read_at_index=3)
-        assert await stub.GetWords(LOCAL) == words
-        assert await stub.GetWords(LINEARIZABLE) == words
-    assert node.raft.calls == [
-        *(("apply", word.encode(), b"") for word in ("hello", "", "één")),
-        ("read_index", False),
-    ]
+    async with node.stub() as example:
+        for index, word in enumerate(("hello", "hello", ""), 1):
+            assert await example.AddWord(AddWordRequest(word=word)) == AddWordResponse(commit_index=index)
+        expected = GetWordsResponse(read_at_index=3, best_words=["hello", "hello", ""])
+        assert await example.GetWords(GetWordsRequest()) == expected
+        assert await example.GetWords(LINEARIZABLE) == expected
+    assert [call for call in node.raft.calls if call[0] == "read_index"] == [("read_index", False)]
 
 
-async def test_a_word_with_a_newline_is_refused_and_not_applied() -> None:
+async def test_a_word_with_a_newline_is_refused_and_not_replicated() -> None:
     node = Node()
-    async with node.stub() as stub:
-        assert await failure(stub.AddWord(AddWordRequest(word="two\nlines"))) == (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "invalid word: it must not hold a newline",
+    async with node.stub() as example:
+        code, details = await status(example.AddWord(AddWordRequest(word="two\nlines")))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "newline" in details
+    assert node.raft.calls == []
+
+
+async def test_a_word_that_is_no_utf8_is_refused_and_not_replicated() -> None:
+    node = Node()
+    async with node.served() as address, grpc.aio.insecure_channel(address) as channel:
+        await status(channel.unary_unary("/Example/AddWord", bytes, bytes)(b"\x0a\x01\xff"))
+    assert node.raft.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotLeaderError(), grpc.StatusCode.UNAVAILABLE),
+        (LeadershipLostError(), grpc.StatusCode.UNAVAILABLE),
+        (ShutdownError(), grpc.StatusCode.UNAVAILABLE),
+        (TransferInProgressError(), grpc.StatusCode.UNAVAILABLE),
+        (AbortedByRestoreError(), grpc.StatusCode.ABORTED),
+        (CommandTooLargeError("5 bytes, at most 4"), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_rafts_errors_have_the_status_of_what_may_be_tried_again(error: RaftError, code: grpc.StatusCode) -> None:
+    node = Node()
+    node.raft.outcomes = {"apply": error, "read_index": error}
+    async with node.stub() as example:
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == (code, str(error))
+        assert await status(example.GetWords(LINEARIZABLE)) == (code, str(error))
+        assert list((await example.GetWords(GetWordsRequest())).best_words) == ["", "", ""], "a local read asks nobody"
+
+
+async def test_a_consistency_that_does_not_exist_is_named() -> None:
+    async with Node().stub() as example:
+        request = GetWordsRequest.FromString(b"\x08\x07")
+        code, details = await status(example.GetWords(request))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details == "invalid consistency 7: must be LOCAL (0) or LINEARIZABLE (1)"
+
+
+async def test_what_came_by_another_way_than_add_word_can_be_read() -> None:
+    node = Node()
+    node._apply(b"caf\xe9\nau lait", b"")
+    async with node.stub() as example:
+        assert (await example.GetWords(GetWordsRequest())).best_words[0] == "caf\ufffd au lait"
+
+
+async def test_the_words_are_never_older_than_the_index_that_comes_with_them() -> None:
+    """A word that is applied between the two reads, on the state machine's thread, must be among the words or after
+    the index."""
+    node = Node()
+
+    class Interrupted(ScriptedRaft):
+        @property
+        def applied_index(self) -> int:
+            before = len(applied)
+            applied.append("x" * (before + 1))
+            node.tracker.apply(Entry(before + 1, 1, EntryType.COMMAND, applied[-1].encode()))
+            return before
+
+        @applied_index.setter
+        def applied_index(self, _: int) -> None: ...
+
+    applied: list[str] = []
+    raft = Interrupted()
+    async with (
+        serving(raft, ExampleService(raft, node.tracker)) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        for _ in range(3):
+            response = await ExampleStub(channel).GetWords(GetWordsRequest())
+            assert len(response.best_words[0]) > response.read_at_index
+
+
+# -- forwarding --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def pair() -> AsyncIterator[tuple[Node, Node, Any]]:
+    """A follower that forwards, its leader, and a stub of the follower."""
+    follower, leader = Node(State.FOLLOWER, forwards=True), Node(State.LEADER, forwards=True)
+    async with leader.served() as address, follower.stub() as example:
+        follower.raft.leader = Leader("leader", address)
+        yield follower, leader, example
+
+
+async def test_a_follower_passes_writes_and_linearizable_reads_on() -> None:
+    async with pair() as (follower, leader, example):
+        assert await example.AddWord(AddWordRequest(word="word")) == AddWordResponse(commit_index=1)
+        assert await example.GetWords(LINEARIZABLE) == GetWordsResponse(read_at_index=1, best_words=["word", "", ""])
+        assert await example.GetWords(GetWordsRequest()) == GetWordsResponse(best_words=["", "", ""]), "read locally"
+    assert [call[0] for call in leader.raft.calls] == ["apply", "read_index"]
+    assert follower.tracker.words == ("", "", "")
+
+
+async def test_without_a_forwarder_a_follower_refuses() -> None:
+    refused = (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
+    async with Node(State.FOLLOWER).stub() as example:
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == refused
+        assert await status(example.GetWords(LINEARIZABLE)) == refused
+
+
+async def test_a_follower_that_knows_no_leader_refuses() -> None:
+    async with pair() as (follower, _, example):
+        follower.raft.leader = Leader()
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "node is not the leader",
         )
-    assert node.raft.calls == []
 
 
-async def test_a_word_larger_than_a_message_is_refused_and_not_applied() -> None:
-    node = Node()
-    async with node.stub() as stub:
-        code, details = await failure(stub.AddWord(AddWordRequest(word="x" * MAX_MESSAGE_BYTES)))
-        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert str(MAX_MESSAGE_BYTES) in details
-    assert node.raft.calls == []
+async def test_a_call_is_passed_on_once_and_never_in_a_circle() -> None:
+    one, other = Node(State.FOLLOWER, forwards=True), Node(State.FOLLOWER, forwards=True)
+    async with one.served() as here, other.stub() as example, grpc.aio.insecure_channel(here) as channel:
+        one.raft.leader = other.raft.leader = Leader("one", here)
+        refused = (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == refused
+        assert await status(example.GetWords(LINEARIZABLE)) == refused
+        assert len(one.raft.calls) == len(other.raft.calls) == 2
+        marked = ExampleStub(channel).AddWord(AddWordRequest(word="word"), metadata=((FORWARDED, "1"),))
+        assert await status(marked) == refused
+        assert len(one.raft.calls) == 3
 
 
-async def test_a_local_read_is_answered_by_a_node_that_knows_no_leader() -> None:
-    follower = Node(leader="")
-    async with follower.stub() as stub:
-        assert await stub.GetWords(LOCAL) == GetWordsResponse(best_words=["", "", ""])
-    assert follower.raft.calls == []
-
-
-async def test_an_unknown_consistency_is_refused_by_its_number() -> None:
-    node = Node()
-    request = GetWordsRequest.FromString(GetWordsRequest(consistency=1).SerializeToString()[:-1] + b"\x07")
-    async with node.stub() as stub:
-        assert await failure(stub.GetWords(request)) == (
+async def test_what_the_leader_answers_is_answered_errors_too() -> None:
+    async with pair() as (_, leader, example):
+        leader.raft.outcomes["apply"] = CommandTooLargeError("too large")
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == (
             grpc.StatusCode.INVALID_ARGUMENT,
-            "invalid consistency 7: must be LOCAL (0) or LINEARIZABLE (1)",
+            "too large",
         )
-    assert node.raft.calls == []
 
 
-async def test_a_follower_forwards_writes_and_linearizable_reads_to_the_leader() -> None:
-    leader = Node()
-    async with follower_of(leader) as (_, stub):
-        assert await stub.AddWord(AddWordRequest(word="hello")) == AddWordResponse(commit_index=1)
-        assert await stub.GetWords(LINEARIZABLE) == GetWordsResponse(best_words=["hello", "", ""], read_at_index=1)
-        assert await stub.GetWords(LOCAL) == GetWordsResponse(best_words=["", "", ""]), "the follower's own"
-    assert leader.raft.calls == [("apply", b"hello", b""), ("read_index", False)]
-
-
-async def test_a_follower_that_knows_no_leader_says_that_it_is_none() -> None:
-    async with Node(leader="").stub() as stub:
-        for call in (stub.AddWord(AddWordRequest(word="a")), stub.GetWords(LINEARIZABLE)):
-            assert await failure(call) == (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
-
-
-async def test_two_nodes_that_take_each_other_for_the_leader_forward_a_call_once() -> None:
-    first = Node(leader="to be set")
-    async with first.serving() as first_address:
-        second = Node(leader=first_address)
-        async with second.stub() as stub, second.serving() as second_address:
-            first.raft.leader = Leader("b", second_address)
-            for call in (stub.AddWord(AddWordRequest(word="a")), stub.GetWords(LINEARIZABLE)):
-                assert await failure(call) == (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
-    assert first.raft.calls == second.raft.calls == [("apply", b"a", b""), ("read_index", False)]
-
-
-@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
-async def test_the_leaders_error_is_the_followers(error: errors.RaftError, code: grpc.StatusCode) -> None:
-    async with follower_of(Node(apply=error)) as (_, stub):
-        assert await failure(stub.AddWord(AddWordRequest(word="a"))) == (code, str(error))
-
-
-async def test_a_leader_that_cannot_be_reached_is_unavailable() -> None:
-    async with Node().serving() as gone:
+async def test_a_leader_that_is_gone_makes_the_call_unavailable() -> None:
+    follower = Node(State.FOLLOWER, forwards=True)
+    async with Node().served() as gone:
         pass
-    async with Node(leader=gone).stub() as stub:
-        code, _ = await failure(stub.AddWord(AddWordRequest(word="a")))
-        assert code is grpc.StatusCode.UNAVAILABLE
+    follower.raft.leader = Leader("gone", gone)
+    async with follower.stub() as example:
+        code, _ = await status(example.AddWord(AddWordRequest(word="word")))
+    assert code is grpc.StatusCode.UNAVAILABLE
 
 
-class Deadlines(ExampleService):
-    """Notes what is left of each call's deadline."""
-
-    seen: list[float | None]
-
-    async def AddWord(self, request: AddWordRequest, context: Any) -> AddWordResponse:
-        self.seen.append(context.time_remaining())
-        return AddWordResponse()
-
-
-@pytest.mark.parametrize("timeout", [None, 500.0])
-async def test_the_leader_is_given_what_is_left_of_the_clients_deadline(timeout: float | None) -> None:
-    leader = Node()
-    service = Deadlines(leader.raft, leader.tracker)
-    service.seen = []
-    async with serving(leader.raft, service) as address, Node(leader=address).stub() as stub:
-        await stub.AddWord(AddWordRequest(word="a"), timeout=timeout)
-    (seen,) = service.seen
-    if timeout is None:
-        assert seen is None
-    else:
-        assert seen is not None
-        assert 0 < seen <= timeout
+async def test_the_clients_deadline_is_the_leaders() -> None:
+    async with pair() as (_, leader, example):
+        leader.raft.outcomes["apply"] = under_way = asyncio.get_running_loop().create_future()
+        code, _ = await status(example.AddWord(AddWordRequest(word="word"), timeout=0.2))
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        with contextlib.suppress(asyncio.CancelledError):
+            await under_way
+        assert under_way.cancelled(), "the leader has given it up as well"
 
 
-async def test_a_client_that_gives_up_ends_the_forwarded_call() -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
-    under_way: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    under_way.add_done_callback(lambda _: ended.set())
-
-    def begin(*_: object) -> "asyncio.Future[int]":
-        begun.set()
-        return under_way
-
-    async with follower_of(Node(apply=begin)) as (_, stub):
-        call = stub.AddWord(AddWordRequest(word="a"))
-        await begun.wait()
-        call.cancel()
-        await ended.wait()
-    assert under_way.cancelled()
+async def test_a_new_leader_is_passed_on_to_as_the_old_one_was() -> None:
+    async with pair() as (follower, old, example):
+        new = Node()
+        async with new.served() as address:
+            for leader in (follower.raft.leader, Leader("new", address), follower.raft.leader):
+                follower.raft.leader = leader
+                await example.AddWord(AddWordRequest(word=leader.id))
+        assert old.tracker.words == ("leader", "leader", "")
+        assert new.tracker.words == ("new", "", "")

@@ -1,0 +1,192 @@
+"""hammer as a program, against nodes that do what a test tells them."""
+
+import asyncio
+import os
+import pty
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from admin.scripted_raft import PROGRAMS, ScriptedRaft, run, serving
+from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.errors import CommandTooLargeError, LeadershipLostError, NotLeaderError, RaftError
+from pyraft_lite.runtime.api import State
+from raftexample.application import ExampleService, WordTracker
+from raftexample.dutch import number_word
+
+LINE = (
+    'read_at_index:{} best_words:"éénduizend negenhonderdnegenennegentig" '
+    'best_words:"éénduizend negenhonderdnegenenzeventig" best_words:"éénduizend negenhonderdzevenennegentig"\n'
+)
+ALL_WORDS = {number_word(number) for number in range(1, 2000)}
+
+
+class Cluster:
+    """Nodes that share one log, of which one leads; ``at`` says what happens when so many words are in."""
+
+    def __init__(self, nodes: int = 1) -> None:
+        self.log: list[str] = []
+        self.tracker = WordTracker()
+        self.at: dict[int, Callable[[], RaftError | None]] = {}
+        self.nodes: list[ScriptedRaft] = []
+        for number in range(nodes):
+            node = ScriptedRaft(State.FOLLOWER if number else State.LEADER)
+            node.outcomes["apply"] = lambda data, _, node=node: self._apply(node, data)
+            self.nodes.append(node)
+
+    def _apply(self, node: ScriptedRaft, data: bytes) -> RaftError | int:
+        if node.state is not State.LEADER:
+            return NotLeaderError()
+        if (happens := self.at.pop(len(self.log), None)) and (error := happens()):
+            return error
+        self.log.append(data.decode())
+        for each in self.nodes:
+            each.applied_index = len(self.log)
+        self.tracker.apply(Entry(len(self.log), 1, EntryType.COMMAND, data))
+        return len(self.log)
+
+    def lead(self, number: int) -> None:
+        """Makes this node the leader."""
+        for node in self.nodes:
+            if node.state is State.LEADER:
+                node.become(State.FOLLOWER)
+        self.nodes[number].become(State.LEADER)
+
+    def service(self, number: int) -> ExampleService:
+        return ExampleService(self.nodes[number], self.tracker)
+
+
+async def test_all_words_are_added_and_one_line_is_printed() -> None:
+    cluster = Cluster()
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        result = await run("hammer", "--target", address)
+    assert result == (0, LINE.format(1999), "")
+    assert len(cluster.log) == 1999
+    assert set(cluster.log) == ALL_WORDS
+
+
+async def test_leadership_may_move_and_calls_may_be_lost_meanwhile() -> None:
+    cluster = Cluster(2)
+
+    def moves_to(number: int) -> Callable[[], RaftError]:
+        def move() -> RaftError:
+            cluster.lead(number)
+            return LeadershipLostError()
+
+        return move
+
+    cluster.at = {100: moves_to(1), 500: moves_to(0), 501: moves_to(1), 1990: moves_to(0)}
+    async with (
+        serving(cluster.nodes[0], cluster.service(0)) as one,
+        serving(cluster.nodes[1], cluster.service(1)) as other,
+    ):
+        result = await run("hammer", "--target", f"multi:///{one},{other}")
+    assert result == (0, LINE.format(1999), "")
+    assert set(cluster.log) == ALL_WORDS
+    assert not cluster.at
+
+
+async def test_the_leader_may_end_with_calls_under_way() -> None:
+    cluster = Cluster(2)
+    full = asyncio.Event()
+    hold: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def stop_answering() -> None:
+        cluster.nodes[0].outcomes["apply"] = hold
+        full.set()
+
+    cluster.at = {300: stop_answering}
+    async with serving(cluster.nodes[1], cluster.service(1)) as other:
+        async with serving(cluster.nodes[0], cluster.service(0)) as one:
+            hammered = asyncio.create_task(run("hammer", "--target", f"multi:///{one},{other}"))
+            await full.wait()
+        cluster.lead(1)
+        code, output, _ = await hammered
+    assert (code, output) == (0, LINE.format(len(cluster.log)))
+    assert set(cluster.log) == ALL_WORDS
+
+
+async def test_a_word_that_finally_fails_is_named_with_the_reason() -> None:
+    cluster = Cluster()
+    cluster.at = {10: lambda: CommandTooLargeError("too large")}
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        code, output, errors = await run("hammer", "--target", address)
+    assert (code, output) == (1, "")
+    [line] = errors.splitlines()
+    assert line.startswith('hammer: AddWord("')
+    assert line.endswith('") failed: INVALID_ARGUMENT: too large')
+
+
+async def test_get_words_that_fails_is_named() -> None:
+    cluster = Cluster()
+
+    class NoReading(ExampleService):
+        async def GetWords(self, request: object, context: object) -> None:  # type: ignore[override]
+            await context.abort(grpc.StatusCode.INTERNAL, "no reading")  # type: ignore[attr-defined]
+
+    async with serving(cluster.nodes[0], NoReading(cluster.nodes[0], cluster.tracker)) as address:
+        result = await run("hammer", "--target", address)
+    assert result == (1, "", "hammer: GetWords failed: INTERNAL: no reading\n")
+
+
+async def test_without_a_leader_it_gives_up_in_time_and_without_a_node_as_well() -> None:
+    async with serving(ScriptedRaft(State.FOLLOWER)) as address:
+        results = [await run("hammer", "--target", address, "--timeout", "0.3")]
+    results.append(await run("hammer", "--target", address, "--timeout", "0.3"))
+    for code, output, errors in results:
+        assert (code, output) == (1, "")
+        assert errors.startswith('hammer: AddWord("')
+        assert errors.endswith('") failed: no leader answered within 0.3 s\n')
+
+
+@pytest.mark.parametrize("target", ["", "localhost", "multi:///", "foo:///localhost:1"])
+async def test_a_bad_target_is_named_with_what_would_be_right(target: str) -> None:
+    assert await run("hammer", "--target", target) == (
+        1,
+        "",
+        f"hammer: invalid target {target!r}: want host:port, dns:///host:port or multi:///host:port,host:port,…\n",
+    )
+
+
+@pytest.mark.parametrize("flags", [["--nope"], ["--timeout", "nan"], ["--timeout", "0"], ["argument"]])
+async def test_a_bad_flag_is_a_usage_error(flags: list[str]) -> None:
+    code, output, errors = await run("hammer", *flags)
+    assert (code, output) == (2, "")
+    assert flags[-1] in errors.splitlines()[-1]
+
+
+async def test_the_target_is_by_default_that_of_the_readme() -> None:
+    _, output, _ = await run("hammer", "--help")
+    assert "multi:///localhost:50051,localhost:50052,localhost:50053" in "".join(output.split())
+
+
+async def test_on_a_terminal_it_shows_how_far_it_is_and_stdout_stays_one_line() -> None:
+    cluster = Cluster()
+    terminal, errors = pty.openpty()
+    shown = b""
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        program: Path = PROGRAMS / "hammer.py"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, program, "--target", address), stdout=asyncio.subprocess.PIPE, stderr=errors
+        )
+        os.close(errors)
+        os.set_blocking(terminal, False)
+
+        def read() -> None:
+            nonlocal shown
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # The program's end is closed.
+                asyncio.get_running_loop().remove_reader(terminal)
+
+        asyncio.get_running_loop().add_reader(terminal, read)
+        output, _ = await process.communicate()
+        read()
+        asyncio.get_running_loop().remove_reader(terminal)
+    os.close(terminal)
+    assert (process.returncode, output.decode()) == (0, LINE.format(1999))
+    assert b"words" in shown
+    assert b"100%" in shown
