@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -19,8 +17,7 @@ from pyraft_lite.rpc.health import LeaderHealth
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleServicer, add_ExampleServicer_to_server
 from pyraft_lite.rpc.pb.raft_admin_pb2_grpc import add_RaftAdminServicer_to_server
 from pyraft_lite.runtime.api import Applied, Leader, Observation, State
-
-PROGRAMS = Path(__file__).resolve().parent.parent.parent / "cmd"
+from raftexample.local_cluster import program as command
 
 
 @dataclass
@@ -141,8 +138,7 @@ async def serving(
 async def run(program: str, *arguments: str | bytes) -> tuple[int, str, str]:
     """Runs one of the programs as a user would; returns its exit code, stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        PROGRAMS / f"{program}.py",
+        *command(program),
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

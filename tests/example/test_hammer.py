@@ -3,19 +3,18 @@
 import asyncio
 import os
 import pty
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import pytest
 
-from admin.scripted_raft import PROGRAMS, ScriptedRaft, run, serving
+from admin.scripted_raft import ScriptedRaft, run, serving
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import CommandTooLargeError, LeadershipLostError, NotLeaderError, RaftError
 from pyraft_lite.runtime.api import State
 from raftexample.application import ExampleService, WordTracker
 from raftexample.dutch import number_word
+from raftexample.local_cluster import program
 
 LINE = (
     'read_at_index:{} best_words:"éénduizend negenhonderdnegenennegentig" '
@@ -168,9 +167,8 @@ async def test_on_a_terminal_it_shows_how_far_it_is_and_stdout_stays_one_line() 
     terminal, errors = pty.openpty()
     shown = b""
     async with serving(cluster.nodes[0], cluster.service(0)) as address:
-        program: Path = PROGRAMS / "hammer.py"
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, program, "--target", address), stdout=asyncio.subprocess.PIPE, stderr=errors
+            *program("hammer"), "--target", address, stdout=asyncio.subprocess.PIPE, stderr=errors
         )
         os.close(errors)
         os.set_blocking(terminal, False)
