@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,39 @@ async def test_a_users_snapshot_replaces_the_state_of_the_whole_cluster(tmp_path
         last = await leader.raft.apply(b"three")
         await members.until_equal(last.index)
         assert all(m.journal.commands == [b"one", b"two", b"three"] for m in members.values())
+
+
+class SlowSource(io.BytesIO):
+    """A snapshot to restore that can be read when :attr:`gate` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(b"never")
+        self.entered, self.gate = threading.Event(), threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.entered.set()
+        self.gate.wait()
+        return super().read(size)
+
+
+async def test_a_restore_that_a_shutdown_overtakes_leaves_no_snapshot(tmp_path: Path) -> None:
+    async with cluster(tmp_path, 1) as members:
+        node = members["node1"]
+        await node.raft.apply(b"kept")
+        source = SlowSource()
+        restoring = asyncio.create_task(node.raft.restore(source))
+        await asyncio.to_thread(source.entered.wait)
+        stopping = asyncio.create_task(node.raft.shutdown())
+        with pytest.raises(LeadershipLostError):
+            await restoring
+        source.gate.set()
+        await stopping
+        assert not node.snapshots.list()
+        await node.stop()
+        await node.start()
+        await members.leader()
+        await node.raft.barrier()
+        assert node.journal.commands == [b"kept"]
 
 
 async def test_observers_hear_of_every_role_until_they_leave(tmp_path: Path) -> None:

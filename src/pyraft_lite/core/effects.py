@@ -171,7 +171,8 @@ class RoleChanged:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The node is in state SHUTDOWN and will have no more effects. ``reason`` is empty unless storage failed (R18)."""
+    """The node is in state SHUTDOWN; no effects follow but DiscardSnapshot. ``reason`` is empty unless storage failed
+    (R18)."""
 
     reason: str = ""
 

@@ -98,6 +98,7 @@ class Raft:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lasting_tasks: set[asyncio.Task[None]] = set()
         self._leader_watch: asyncio.Task[None] | None = None
         self._observers: list[Callable[[Observation], None]] = []
         self._snapshot_lock = asyncio.Lock()
@@ -185,7 +186,8 @@ class Raft:
         """Replaces the state of the whole cluster by a snapshot of the user's, for disaster recovery.
 
         As in hashicorp/raft, whoever's proposals are under way gets AbortedByRestoreError, and until this returns the
-        new state is on the leader alone: should it die before that, it must not come back with its data.
+        new state is on the leader alone: should it die or lose its leadership before that, it must not come back with
+        its data.
 
         Args:
             source: What :meth:`FSMSnapshot.persist` of the same application once wrote; read on another thread.
@@ -332,9 +334,9 @@ class Raft:
             case effects.StoreRestore():
                 source = _operation(effect.token).source
                 assert source is not None, "only restore posts RestoreState"
-                self._spawn(self._snapshots.store_restore(effect, source))
+                self._spawn(self._snapshots.store_restore(effect, source), self._lasting_tasks)
             case effects.DiscardSnapshot():
-                self._spawn(self._discard_snapshot(effect.snapshot_id))
+                self._spawn(self._discard_snapshot(effect.snapshot_id), self._lasting_tasks)
             case effects.Stopped():
                 self._stop(effect.reason)
 
@@ -436,10 +438,15 @@ class Raft:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None
+    ) -> asyncio.Task[None]:
+        """Starts work that is cancelled when the node stops; or waited for, if ``tasks`` is that of the lasting ones,
+        whose threads would go on and leave a stored snapshot behind."""
+        tasks = self._tasks if tasks is None else tasks
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return task
 
     def _stop(self, reason: str) -> None:
@@ -454,7 +461,8 @@ class Raft:
     async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while tasks := self._tasks | self._lasting_tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._outbox.close()
         await self._transport.close()
         await self._writer.close()
