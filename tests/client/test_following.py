@@ -165,6 +165,18 @@ async def test_what_another_attempt_would_not_mend_fails_at_once(code: grpc.Stat
     assert (failed.value.code(), words.calls) == (code, 1)
 
 
+async def test_the_last_failure_is_told_at_once_if_the_pause_would_outlast_the_timeout(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyraft_lite.rpc.client.FIRST_BACKOFF", PATIENCE)
+    words = Words(LeadershipLostError())
+    async with serving(ScriptedRaft(), words) as address, following(address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await add(channel, "word")
+    assert failed.value.details() == "leadership lost while committing log"
+    assert (words.calls, pauses) == (1, [])
+
+
 async def test_a_caller_that_is_cancelled_tries_no_more() -> None:
     words = Words(asyncio.get_running_loop().create_future())
     async with serving(ScriptedRaft(), words) as address, following(address) as channel:

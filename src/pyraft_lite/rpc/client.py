@@ -76,19 +76,19 @@ async def call_leader(
         attempts: How often to try; the pauses between them double from 100 ms, plus up to a quarter at random.
 
     Raises:
-        grpc.aio.AioRpcError: the last attempt failed, or failed in a way that another one would not mend.
+        grpc.aio.AioRpcError: of the last attempt: another would not mend it, or there is no time left for one.
     """
-    deadline = asyncio.get_running_loop().time() + timeout
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + timeout
     attempt = 1
     while True:
         try:
-            left = deadline - asyncio.get_running_loop().time()
-            return await method(request, timeout=left, wait_for_ready=True)
+            return await method(request, timeout=deadline - clock(), wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            if error.code() not in RETRIED or attempt == attempts:
+            pause = FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(1, 1.25)
+            if error.code() not in RETRIED or attempt == attempts or clock() + pause >= deadline:
                 raise
-        pause = FIRST_BACKOFF * 2 ** (attempt - 1)
-        await asyncio.sleep(pause * random.uniform(1, 1.25))
+        await asyncio.sleep(pause)
         attempt += 1
 
 
