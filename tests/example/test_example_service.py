@@ -13,12 +13,15 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import (
     AbortedByRestoreError,
     CommandTooLargeError,
+    EnqueueTimeoutError,
     LeadershipLostError,
     NotLeaderError,
     RaftError,
     ShutdownError,
+    StorageError,
     TransferInProgressError,
 )
+from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordResponse, GetWordsRequest, GetWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
 from pyraft_lite.runtime.api import Leader, State
@@ -87,6 +90,15 @@ async def test_a_word_with_a_newline_is_refused_and_not_replicated() -> None:
     assert node.raft.calls == []
 
 
+async def test_a_word_that_is_larger_than_a_message_is_refused_and_not_replicated() -> None:
+    node = Node()
+    async with node.stub() as example:
+        code, details = await status(example.AddWord(AddWordRequest(word="x" * MAX_MESSAGE_BYTES)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(MAX_MESSAGE_BYTES) in details
+    assert node.raft.calls == []
+
+
 async def test_a_word_that_is_no_utf8_is_refused_and_not_replicated() -> None:
     node = Node()
     async with node.served() as address, grpc.aio.insecure_channel(address) as channel:
@@ -101,6 +113,8 @@ async def test_a_word_that_is_no_utf8_is_refused_and_not_replicated() -> None:
         (LeadershipLostError(), grpc.StatusCode.UNAVAILABLE),
         (ShutdownError(), grpc.StatusCode.UNAVAILABLE),
         (TransferInProgressError(), grpc.StatusCode.UNAVAILABLE),
+        (EnqueueTimeoutError(), grpc.StatusCode.UNAVAILABLE),
+        (StorageError("no space left on device"), grpc.StatusCode.UNKNOWN),
         (AbortedByRestoreError(), grpc.StatusCode.ABORTED),
         (CommandTooLargeError("5 bytes, at most 4"), grpc.StatusCode.INVALID_ARGUMENT),
     ],

@@ -1,7 +1,9 @@
 """The word tracker, a state machine."""
 
 import io
+import random
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.rpc.pb.example_pb2 import GetWordsResponse
 from raftexample.application import WordTracker
+
+DISK_FORMAT = Path(__file__).resolve().parent.parent / "data" / "disk-format.txt"
 
 
 def tracker_of(commands: Iterable[str | bytes], tracker: WordTracker | None = None) -> WordTracker:
@@ -94,6 +98,13 @@ def test_a_snapshot_brings_back_what_was_there_and_what_follows_is_the_same(
     assert tracker_of(after, through).words == tracker_of(after, without).words
 
 
+@given(commands=COMMANDS, chance=st.randoms(use_true_random=False))
+def test_the_order_in_which_words_come_does_not_matter(commands: list[str | bytes], chance: random.Random) -> None:
+    shuffled = list(commands)
+    chance.shuffle(shuffled)
+    assert tracker_of(shuffled).words == tracker_of(commands).words
+
+
 @given(commands=COMMANDS)
 def test_whatever_was_applied_can_be_sent(commands: list[str | bytes]) -> None:
     words = tracker_of(commands).words
@@ -115,6 +126,15 @@ def test_whatever_was_applied_can_be_sent(commands: list[str | bytes]) -> None:
 )
 def test_a_snapshot_of_the_original_is_restored(snapshot: bytes, words: tuple[str, ...]) -> None:
     assert restored(snapshot).words == words
+
+
+def test_the_recorded_snapshot_of_the_original_is_restored_and_written_alike() -> None:
+    _, _, state = DISK_FORMAT.read_text().rpartition("/state.bin\n")
+    snapshot = state.removesuffix("\n").encode()
+    tracker = restored(snapshot)
+    longest_number = "éénduizend negenhonderdnegenennegentig"
+    assert tracker.words == ("x" * 60, longest_number, longest_number)
+    assert snapshot_of(tracker) == snapshot
 
 
 def test_restoring_replaces_what_was_there() -> None:
