@@ -101,11 +101,12 @@ async def test_a_call_waits_while_nobody_leads() -> None:
         assert await waiting == 1
 
 
-async def test_a_call_waits_no_longer_than_it_may() -> None:
+async def test_a_call_waits_no_longer_than_it_may_and_waiting_takes_no_attempts(pauses: list[float]) -> None:
     async with serving(ScriptedRaft(State.FOLLOWER), Words()) as address, following(address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await add(channel, "word", timeout=0.2)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert pauses == []
 
 
 async def test_a_node_that_comes_back_where_it_was_is_found_again() -> None:

@@ -20,10 +20,21 @@ def test_the_words_for_1_to_1999_are_the_originals() -> None:
 
 @pytest.mark.parametrize(
     ("number", "word"),
-    [(0, "nul"), (2000, "tweeduizend"), (21_100, "éénentwintigduizend honderd"), (100_001, "honderdduizend één")],
+    [
+        (0, "nul"),
+        (2000, "tweeduizend"),
+        (2001, "tweeduizend één"),
+        (21_100, "éénentwintigduizend honderd"),
+        (100_000, "honderdduizend"),
+        (999_999, "negenhonderdnegenennegentigduizend negenhonderdnegenennegentig"),
+    ],
 )
 def test_other_numbers_follow_the_same_rules(number: int, word: str) -> None:
     assert number_word(number) == word
+
+
+def test_no_two_numbers_have_the_same_word() -> None:
+    assert len({number_word(number) for number in range(100_000)}) == 100_000
 
 
 @pytest.mark.parametrize("number", [-1, 1_000_000])

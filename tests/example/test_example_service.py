@@ -106,20 +106,19 @@ async def test_a_word_that_is_no_utf8_is_refused_and_not_replicated() -> None:
     assert node.raft.calls == []
 
 
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (NotLeaderError(), grpc.StatusCode.UNAVAILABLE),
-        (LeadershipLostError(), grpc.StatusCode.UNAVAILABLE),
-        (ShutdownError(), grpc.StatusCode.UNAVAILABLE),
-        (TransferInProgressError(), grpc.StatusCode.UNAVAILABLE),
-        (EnqueueTimeoutError(), grpc.StatusCode.UNAVAILABLE),
-        (StorageError("no space left on device"), grpc.StatusCode.UNKNOWN),
-        (AbortedByRestoreError(), grpc.StatusCode.ABORTED),
-        (CommandTooLargeError("5 bytes, at most 4"), grpc.StatusCode.INVALID_ARGUMENT),
-    ],
-    ids=lambda value: type(value).__name__,
-)
+ERRORS = [
+    (NotLeaderError(), grpc.StatusCode.UNAVAILABLE),
+    (LeadershipLostError(), grpc.StatusCode.UNAVAILABLE),
+    (ShutdownError(), grpc.StatusCode.UNAVAILABLE),
+    (TransferInProgressError(), grpc.StatusCode.UNAVAILABLE),
+    (EnqueueTimeoutError(), grpc.StatusCode.UNAVAILABLE),
+    (StorageError("no space left on device"), grpc.StatusCode.UNKNOWN),
+    (AbortedByRestoreError(), grpc.StatusCode.ABORTED),
+    (CommandTooLargeError("5 bytes, at most 4"), grpc.StatusCode.INVALID_ARGUMENT),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
 async def test_rafts_errors_have_the_status_of_what_may_be_tried_again(error: RaftError, code: grpc.StatusCode) -> None:
     node = Node()
     node.raft.outcomes = {"apply": error, "read_index": error}
@@ -213,21 +212,20 @@ async def test_a_call_is_passed_on_once_and_never_in_a_circle() -> None:
     async with one.served() as here, other.stub() as example, grpc.aio.insecure_channel(here) as channel:
         one.raft.leader = other.raft.leader = Leader("one", here)
         refused = (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
-        assert await status(example.AddWord(AddWordRequest(word="word"))) == refused
-        assert await status(example.GetWords(LINEARIZABLE)) == refused
+        assert await status(example.AddWord(AddWordRequest(word="word"), timeout=5)) == refused
+        assert await status(example.GetWords(LINEARIZABLE, timeout=5)) == refused
         assert len(one.raft.calls) == len(other.raft.calls) == 2
         marked = ExampleStub(channel).AddWord(AddWordRequest(word="word"), metadata=((FORWARDED, "1"),))
         assert await status(marked) == refused
         assert len(one.raft.calls) == 3
 
 
-async def test_what_the_leader_answers_is_answered_errors_too() -> None:
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+async def test_the_leaders_error_is_the_followers(error: RaftError, code: grpc.StatusCode) -> None:
     async with pair() as (_, leader, example):
-        leader.raft.outcomes["apply"] = CommandTooLargeError("too large")
-        assert await status(example.AddWord(AddWordRequest(word="word"))) == (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "too large",
-        )
+        leader.raft.outcomes = {"apply": error, "read_index": error}
+        assert await status(example.AddWord(AddWordRequest(word="word"))) == (code, str(error))
+        assert await status(example.GetWords(LINEARIZABLE)) == (code, str(error))
 
 
 async def test_a_leader_that_is_gone_makes_the_call_unavailable() -> None:
@@ -240,14 +238,48 @@ async def test_a_leader_that_is_gone_makes_the_call_unavailable() -> None:
     assert code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_the_clients_deadline_is_the_leaders() -> None:
+class Deadlines(ExampleService):
+    """Notes what is left of each call's deadline."""
+
+    seen: list[float | None]
+
+    async def AddWord(self, request: AddWordRequest, context: Any) -> AddWordResponse:
+        self.seen.append(context.time_remaining())
+        return AddWordResponse()
+
+
+@pytest.mark.parametrize("timeout", [None, 500.0])
+async def test_the_leader_is_given_what_is_left_of_the_clients_deadline(timeout: float | None) -> None:
+    leader, follower = Node(), Node(State.FOLLOWER, forwards=True)
+    service = Deadlines(leader.raft, leader.tracker)
+    service.seen = []
+    async with serving(leader.raft, service) as address, follower.stub() as example:
+        follower.raft.leader = Leader("leader", address)
+        await example.AddWord(AddWordRequest(word="word"), timeout=timeout)
+    (seen,) = service.seen
+    if timeout is None:
+        assert seen is None
+    else:
+        assert seen is not None
+        assert 0 < seen <= timeout
+
+
+async def test_a_client_that_gives_up_ends_the_forwarded_call() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    under_way: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    under_way.add_done_callback(lambda _: ended.set())
+
+    def begin(*_: object) -> "asyncio.Future[int]":
+        begun.set()
+        return under_way
+
     async with pair() as (_, leader, example):
-        leader.raft.outcomes["apply"] = under_way = asyncio.get_running_loop().create_future()
-        code, _ = await status(example.AddWord(AddWordRequest(word="word"), timeout=0.2))
-        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-        with contextlib.suppress(asyncio.CancelledError):
-            await under_way
-        assert under_way.cancelled(), "the leader has given it up as well"
+        leader.raft.outcomes["apply"] = begin
+        call = example.AddWord(AddWordRequest(word="word"))
+        await begun.wait()
+        call.cancel()
+        await ended.wait()
+    assert under_way.cancelled()
 
 
 async def test_a_new_leader_is_passed_on_to_as_the_old_one_was() -> None:

@@ -48,6 +48,8 @@ def restored(snapshot: bytes) -> WordTracker:
         (["after-config", "two-of-three", "one-of-three"], ("after-config", "one-of-three", "two-of-three")),
         (["ee", "é"], ("ee", "é", "")),
         (["eee", "éé"], ("éé", "eee", "")),
+        (["één", "drie", "aaaaa"], ("aaaaa", "één", "drie")),
+        (["éa", "zzz", "ZZZ", "aaa"], ("ZZZ", "aaa", "zzz")),
     ],
     ids=repr,
 )
