@@ -178,10 +178,16 @@ def test_a_snapshot_that_can_not_be_removed_does_not_fail_the_new_one(
     assert "cannot remove snapshot" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../snapshots", "1-2-3.tmp", "/etc"])
-def test_only_a_snapshots_name_opens_a_snapshot(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StorageError, match="there is no snapshot"):
-        FileSnapshotStore(tmp_path).open(name)
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "other", "1-2-3.tmp", "/etc"])
+def test_only_a_snapshots_name_opens_or_removes_a_snapshot(tmp_path: Path, name: str) -> None:
+    store = FileSnapshotStore(tmp_path)
+    others = [tmp_path / "other", tmp_path / "snapshots" / "other"]
+    for other in others:
+        other.mkdir()
+    for call in (store.open, store.delete):
+        with pytest.raises(StorageError, match="there is no snapshot"):
+            call(name)
+    assert all(other.exists() for other in others)
 
 
 def test_a_state_larger_than_one_read_is_verified_whole(tmp_path: Path) -> None:

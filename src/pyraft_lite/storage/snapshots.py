@@ -81,9 +81,7 @@ class FileSnapshotStore:
         return found
 
     def open(self, snapshot_id: str) -> tuple[SnapshotMeta, BinaryIO]:
-        path = self._directory / snapshot_id
-        if not _NAME.fullmatch(snapshot_id):
-            raise StorageError(f"there is no snapshot {path}")
+        path = self._path(snapshot_id)
         meta, crc = _read_meta(path)
         try:
             with contextlib.ExitStack() as opened:
@@ -96,13 +94,13 @@ class FileSnapshotStore:
             raise StorageError(f"cannot read snapshot {path}: {error.strerror}") from error
 
     def delete(self, snapshot_id: str) -> None:
+        path = self._path(snapshot_id)
         try:
-            dropped = self._directory / f"{snapshot_id}{_TEMPORARY}"
-            (self._directory / snapshot_id).rename(dropped)
+            dropped = path.rename(self._directory / f"{snapshot_id}{_TEMPORARY}")
             shutil.rmtree(dropped)
             sync_directory(self._directory)
         except OSError as error:
-            raise StorageError(f"cannot remove snapshot {self._directory / snapshot_id}: {error.strerror}") from error
+            raise StorageError(f"cannot remove snapshot {path}: {error.strerror}") from error
 
     def reap(self) -> None:
         """Drops the oldest snapshots beyond those to retain. One that can't be dropped takes space but does no harm, so
@@ -112,6 +110,12 @@ class FileSnapshotStore:
                 self.delete(meta.id)
             except StorageError as error:
                 logger.warning("%s", error)
+
+    def _path(self, snapshot_id: str) -> Path:
+        path = self._directory / snapshot_id
+        if not _NAME.fullmatch(snapshot_id):
+            raise StorageError(f"there is no snapshot {path}")
+        return path
 
     def _reserve(self, prefix: str, milliseconds: int) -> str:
         """Makes the temporary directory of a new snapshot; two of one millisecond get different ones."""
