@@ -74,6 +74,30 @@ def test_a_flipped_bit_is_refused(node: Path, at: int) -> None:
         FileSnapshotStore(node).open(IDS[0])
 
 
+@pytest.mark.parametrize("size", [0, 141, 143, 5000])
+def test_a_state_that_is_too_short_or_too_long_is_refused(node: Path, size: int) -> None:
+    path = node / "snapshots" / IDS[0] / "state.bin"
+    path.write_bytes(path.read_bytes().ljust(size, b"\0")[:size])
+    with pytest.raises(StorageError, match=rf"{IDS[0]} is damaged: its state has {size} bytes, should have 142"):
+        FileSnapshotStore(node).open(IDS[0])
+
+
+@pytest.mark.parametrize("name", ["meta.json", "state.bin"])
+def test_a_missing_file_is_named(node: Path, name: str) -> None:
+    (node / "snapshots" / IDS[0] / name).unlink()
+    with pytest.raises(StorageError, match=f"cannot read .*{IDS[0]}.*: No such file or directory"):
+        FileSnapshotStore(node).open(IDS[0])
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "[" * 100_000, '"\\ud800', "{}"])
+def test_a_description_that_is_no_json_object_is_named(node: Path, text: str) -> None:
+    (node / "snapshots" / IDS[0] / "meta.json").write_text(text)
+    store = FileSnapshotStore(node)
+    assert [meta.id for meta in store.list()] == IDS[1:]
+    with pytest.raises(StorageError, match=rf"{IDS[0]}/meta\.json does not describe a snapshot"):
+        store.open(IDS[0])
+
+
 def test_version_0_is_left_out_and_refused_by_name(node: Path) -> None:
     edit_meta(node, Version=0)
     store = FileSnapshotStore(node)
@@ -92,11 +116,19 @@ def test_a_configuration_without_servers_is_null_to_go(node: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"Index": "x"},
+        {"Index": "4007"},
+        {"Index": -1},
+        {"Index": 1 << 64},
+        {"Term": True},
+        {"ConfigurationIndex": float("inf")},
+        {"Size": 142.5},
         {"Size": None},
         {"CRC": "!"},
         {"Configuration": None},
         {"Configuration": {"Servers": [{"Suffrage": 9, "ID": "a", "Address": "a:1"}]}},
+        {"Configuration": {"Servers": [{"Suffrage": 0, "ID": 1, "Address": "a:1"}]}},
+        {"Configuration": {"Servers": [{"Suffrage": 0, "ID": "a", "Address": None}]}},
+        {"Configuration": {"Servers": [{"Suffrage": 0, "ID": "a"}]}},
         {"Configuration": {"Servers": [1]}},
     ],
 )

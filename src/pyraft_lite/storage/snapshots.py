@@ -237,22 +237,36 @@ def _read_meta(path: Path) -> tuple[SnapshotMeta, int]:
         if document["Version"] != VERSION:
             raise StorageError(f"{file} has version {document['Version']}, this program reads version {VERSION}")
         servers = tuple(
-            Server(server["ID"], server["Address"], Suffrage(server["Suffrage"]))
+            Server(_text(server, "ID"), _text(server, "Address"), Suffrage(_number(server, "Suffrage")))
             for server in document["Configuration"]["Servers"] or ()
         )
         meta = SnapshotMeta(
             path.name,
-            int(document["Index"]),
-            int(document["Term"]),
+            _number(document, "Index"),
+            _number(document, "Term"),
             Configuration(servers),
-            int(document["ConfigurationIndex"]),
-            int(document["Size"]),
+            _number(document, "ConfigurationIndex"),
+            _number(document, "Size"),
         )
         return meta, int.from_bytes(base64.b64decode(document["CRC"], validate=True), "big")
     except OSError as error:
         raise StorageError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(f"{file} does not describe a snapshot: {error!r}") from error
+
+
+def _number(fields: dict[str, Any], name: str) -> int:
+    value = fields[name]
+    if type(value) is not int or not 0 <= value < 1 << 64:  # bool is an int, too
+        raise ValueError(f"{name} is {value!r}, should be a number of 64 bits")
+    return value
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}, should be a string")
+    return value
 
 
 def _verify(path: Path, file: BinaryIO, size: int, crc: int) -> None:
