@@ -49,13 +49,17 @@ def test_all_writes_of_a_transaction_are_one_commit(tmp_path: Path) -> None:
     assert commits(tmp_path) == before + 1
 
 
-def test_a_transaction_without_writes_commits_nothing(tmp_path: Path) -> None:
-    LmdbStore(tmp_path).close()
+@pytest.mark.parametrize("log", [[], run(3, 5)])
+def test_a_transaction_that_changes_nothing_commits_nothing(tmp_path: Path, log: list[Entry]) -> None:
+    store = LmdbStore(tmp_path)
+    store.append(log)
+    store.close()
     before = commits(tmp_path)
     store = LmdbStore(tmp_path)
     with store.transaction():
         store.append([])
-        store.compact(10, 10)
+        store.truncate(6)
+        store.compact(2, 10)
     store.close()
     assert commits(tmp_path) == before
 

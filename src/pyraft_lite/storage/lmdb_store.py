@@ -149,10 +149,12 @@ class LmdbStore:
         with self.transaction():
             before = self._transactions[-1].bounds
             after = before.truncated(from_index)
-            if not after.last:
-                self._write(after, lambda txn: txn.drop(self._logs, delete=False))
-            elif after != before:
+            if after == before:
+                return
+            if after.last:
                 self._write(after, self._deletion(after.last + 1, before.last))
+            else:
+                self._write(after, lambda txn: txn.drop(self._logs, delete=False))
 
     def compact(self, to_index: int, limit: int) -> bool:
         with self.transaction():
