@@ -105,6 +105,19 @@ def test_a_page_overwritten_with_anything_is_refused_or_was_of_no_use(filled: Pa
     )
 
 
+def test_a_flipped_bit_is_refused_or_was_of_no_use(filled: Path) -> None:
+    try_all(
+        filled,
+        """
+    chance = random.Random(1)
+    for _ in range(300):
+        at = chance.randrange(len(whole))
+        data.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
+        yield at
+""",
+    )
+
+
 def test_an_empty_file_is_damage_and_not_a_new_database(tmp_path: Path) -> None:
     LmdbStore(tmp_path).close()
     os.truncate(tmp_path / "data.mdb", 0)
@@ -156,6 +169,13 @@ def test_a_database_without_a_format_is_refused(filled: Path) -> None:
     with database(filled, b"conf") as txn:
         txn.delete(b"pyraft_lite.format")
     with pytest.raises(StorageError, match=f"{filled}/data.mdb has format None, this program reads b'1'"):
+        LmdbStore(filled)
+
+
+def test_a_database_of_a_later_format_is_refused(filled: Path) -> None:
+    with database(filled, b"conf") as txn:
+        txn.put(b"pyraft_lite.format", b"2")
+    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format b'2', this program reads b'1'"):
         LmdbStore(filled)
 
 
