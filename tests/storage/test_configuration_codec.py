@@ -22,6 +22,38 @@ texts = st.text(max_size=300)  # past 31 and 255 bytes, where msgpack changes it
 servers = st.builds(Server, texts, texts, st.sampled_from(Suffrage))
 configurations = st.builds(Configuration, st.lists(servers, max_size=20).map(tuple))
 
+# All that msgpack can say, and maps that are nearly configurations.
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=5)),
+    st.builds(msgpack.Timestamp, st.integers(0, 2**63 - 1), st.integers(0, 10**9 - 1)),
+)
+names = st.sampled_from(["Servers", "Address", "ID", "Suffrage"])
+values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names | leaves, inner))
+documents = values | st.builds(
+    lambda found: {"Servers": found},
+    st.lists(st.fixed_dictionaries({}, optional={"Address": leaves, "ID": leaves, "Suffrage": leaves}), max_size=3),
+)
+
+
+def packed(document: object) -> bytes:
+    return bytes(msgpack.packb(document, strict_types=True))
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """``data`` with one byte replaced by any other."""
+    return st.builds(
+        lambda at, byte: data[:at] + bytes([byte]) + data[at + 1 :],
+        st.integers(0, len(data) - 1),
+        st.integers(0, 255),
+    )
+
+
 # The module is the codec.
 CODEC: ConfigurationCodec = configuration_codec
 
@@ -97,10 +129,13 @@ def test_what_is_no_configuration_is_refused_with_the_reason(data: bytes, says: 
         decode(data)
 
 
-@given(st.binary(max_size=200))
-def test_random_bytes_are_decoded_or_refused_and_nothing_else(data: bytes) -> None:
+@given(st.binary(max_size=200) | damaged(ONE_VOTER_BYTES) | st.builds(packed, documents))
+def test_anything_is_decoded_or_refused_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        assert isinstance(decode(data), Configuration)
+        configuration = decode(data)
+        assert decode(encode(configuration)) == configuration
+    with contextlib.suppress(ValueError):
+        assert all(isinstance(address, str) for address in decode_peers(data))
 
 
 def test_peers_are_the_voters_addresses_as_go_writes_them() -> None:
