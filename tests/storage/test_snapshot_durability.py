@@ -115,6 +115,19 @@ def test_a_step_that_fails_is_reported_and_leaves_nothing(
     assert files(tmp_path) == []
 
 
+def test_a_snapshot_that_can_not_be_begun_leaves_nothing(tmp_path: Path) -> None:
+    store = FileSnapshotStore(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(StorageError) as raised:
+            begin(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert str(raised.value) == f"cannot begin a snapshot in {tmp_path}/snapshots: Too many open files"
+    assert files(tmp_path) == []
+
+
 def test_after_a_failed_write_the_snapshot_can_not_be_finished(tmp_path: Path) -> None:
     sink = begin(FileSnapshotStore(tmp_path))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -145,7 +145,11 @@ class FileSnapshotSink:
         self._directory = directory
         self._meta = meta
         self._temporary = directory / f"{meta.id}{_TEMPORARY}"
-        self._file = (self._temporary / "state.bin").open("wb")
+        try:
+            self._file = (self._temporary / "state.bin").open("wb")
+        except OSError:
+            self._temporary.rmdir()
+            raise
         self._crc = 0
         self._size = 0
         self._ended = False
