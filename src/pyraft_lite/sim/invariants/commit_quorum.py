@@ -1,0 +1,55 @@
+"""A leader commits what is durable on a majority of the voters, and at most one configuration is not committed yet (R9,
+R10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyraft_lite.core import State
+from pyraft_lite.core.configuration import Configuration
+from pyraft_lite.core.effects import Apply, Effect, Write
+from pyraft_lite.core.quorum import majority_of
+from pyraft_lite.sim.invariants.invariant import Invariant
+from pyraft_lite.sim.violation import Violation
+
+if TYPE_CHECKING:
+    from pyraft_lite.core.events import Event
+    from pyraft_lite.sim.node import SimulatedNode
+
+
+class CommitQuorum(Invariant):
+    def stepped(self, node: SimulatedNode, event: Event, outcome: list[Effect]) -> None:
+        core = node.core
+        if core.state is not State.LEADER:
+            return
+        configurations = core.configurations
+        committed = max(core.commit_index, len(self.simulation.committed))
+        if configurations.latest_index > committed:
+            before, _ = configurations.at(configurations.latest_index - 1)
+            if before > committed:
+                both = f"{before} and {configurations.latest_index}"
+                raise Violation("one change at a time", f"{node.name} has uncommitted configurations {both}")
+        for effect in outcome:
+            if isinstance(effect, Apply):
+                self._check_commit(node, effect.to_index, _in_force_before(node, outcome))
+
+    def _check_commit(self, node: SimulatedNode, index: int, configuration: Configuration) -> None:
+        term = node.core.log.term(index)
+        voters = configuration.voters
+        holders = [voter.id for voter in voters if self._holds(voter.address, index, term)]
+        if len(holders) < majority_of(len(voters)):
+            who = f"only {holders} of {len(voters)} voters have on disk"
+            raise Violation("commit quorum", f"{node.name} commits {index}, which {who}")
+
+    def _holds(self, address: str, index: int, term: int | None) -> bool:
+        disk = self.simulation.network.nodes[address].disk
+        snapshot = disk.latest_snapshot()
+        return disk.log.term(index) == term or (snapshot is not None and snapshot.index >= index)
+
+
+def _in_force_before(node: SimulatedNode, outcome: list[Effect]) -> Configuration:
+    """The configuration that counted at the beginning of the step: a commit may let the next change begin at once."""
+    configurations = node.core.configurations
+    if outcome and isinstance(outcome[0], Write) and outcome[0].entries:
+        return configurations.at(outcome[0].entries[0].index - 1)[1]
+    return configurations.latest

@@ -1,0 +1,13 @@
+"""What a simulation is there to find."""
+
+
+class Violation(Exception):
+    """Something happened that must not, or did not happen that must.
+
+    Attributes:
+        invariant: The name of what was violated.
+    """
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
