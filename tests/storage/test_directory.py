@@ -1,5 +1,6 @@
 """The directory a store is given: made if missing, for its owner alone, and refused if it can't be one."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -62,3 +63,10 @@ def test_a_directory_in_the_place_of_the_database_is_refused_and_the_lock_let_go
         LmdbStore(tmp_path)
     (tmp_path / "data.mdb").rmdir()
     LmdbStore(tmp_path).close()
+
+
+def test_the_lock_file_names_this_process_and_no_earlier_one(tmp_path: Path) -> None:
+    (tmp_path / "LOCK").write_text("1234567890123\n")
+    store = LmdbStore(tmp_path)
+    assert (tmp_path / "LOCK").read_text() == f"{os.getpid()}\n"
+    store.close()

@@ -90,6 +90,37 @@ def test_a_crash_at_any_step_leaves_the_old_snapshot_or_the_new_one_whole(tmp_pa
     assert {tuple(indexes) for indexes in outcomes} == {(1,), (2, 1), (2,)}
 
 
+def test_all_bytes_are_synced_before_the_snapshot_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power failure would leave, a killed process does not show: so the order of the steps is checked."""
+    sink = begin(FileSnapshotStore(tmp_path))
+    sink.write(b"state")
+    steps: list[tuple[str, int]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        steps.append((path.name, path.stat().st_size if path.is_file() else 0))
+        fsync(descriptor)
+
+    def noted_rename(path: Path, target: Path) -> Path:
+        steps.append(("rename", 0))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "rename", noted_rename)
+    meta = sink.close()
+    description = (tmp_path / "snapshots" / meta.id / "meta.json").stat().st_size
+    assert steps == [
+        ("state.bin", len(b"state")),
+        ("meta.json", description),
+        (f"{meta.id}.tmp", 0),
+        ("rename", 0),
+        ("snapshots", 0),
+    ]
+
+
 def broken(*_: object, **__: object) -> NoReturn:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 

@@ -1,6 +1,5 @@
 """Transactions of the log and stable stores: one commit for all, nothing in between, and nesting."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -181,9 +180,3 @@ def test_a_closed_store_reads_nothing_and_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StorageError, match=f"cannot read entries 1..1 in {tmp_path}"):
         store.entries(1, 1, 100)
-
-
-def test_the_lock_file_names_this_process(tmp_path: Path) -> None:
-    store = LmdbStore(tmp_path)
-    assert (tmp_path / "LOCK").read_text() == f"{os.getpid()}\n"
-    store.close()
