@@ -1,6 +1,6 @@
 """R1: how a node stands for election."""
 
-from driver import DIE, Node, candidate, follower, peer
+from driver import DIE, Node, candidate, configuration_entry, follower, log_of, members, peer
 
 from pyraft_lite.core import HardState, State
 from pyraft_lite.core.effects import Note
@@ -54,6 +54,32 @@ def test_a_nonvoter_never_stands():
     assert node.core.state is State.FOLLOWER
     assert node.unanswered == {}
     assert [note.message for note in node.of(Note)] == ["not a voter in the latest configuration, aborting election"]
+
+
+def removed_by_the_last_entry(commit: int) -> Node:
+    """A was a voter until the entry at index 2, and knows that what is up to ``commit`` is committed."""
+    node = Node(log=(*log_of(members("AB")), configuration_entry(2, 1, members("B"))))
+    node.receive(AppendEntriesRequest(1, peer("B"), prev_index=2, prev_term=1, leader_commit=commit))
+    node.tick_at_deadline()
+    return node
+
+
+def test_who_is_removed_stands_while_others_may_need_its_log():
+    node = removed_by_the_last_entry(commit=1)
+    assert [send.to.id for send, _ in node.sent(RequestPreVoteRequest)] == ["B"]
+    for kind in (RequestPreVoteRequest, RequestVoteRequest):
+        ((send, _),) = node.sent(kind)
+        node.answer(send)
+        node.durable()
+    assert node.core.state is State.LEADER
+    node.settle()
+    assert node.stopped, "its removal is committed"
+
+
+def test_who_is_removed_for_good_never_stands():
+    node = removed_by_the_last_entry(commit=2)
+    assert node.core.state is State.FOLLOWER
+    assert node.unanswered == {}
 
 
 def test_a_node_without_a_configuration_never_stands_and_says_so_once():

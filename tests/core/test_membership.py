@@ -330,6 +330,11 @@ def test_a_removed_server_is_told_and_then_left_alone():
     (send, request), *_ = node.appends("C")
     assert request.entries[-1].type is EntryType.CONFIGURATION
     node.answer(send)
+    assert "C" in node.core.role.replication.peers, "it does not know yet that it is removed for good"
+    node.tick(after=node.core.settings.commit_timeout)
+    (send, request), *_ = node.appends("C")
+    assert request.leader_commit == 3
+    node.answer(send)
     assert node.of(CloseStream) == [CloseStream(server("C"))]
     assert "C" not in node.core.role.replication.peers
 

@@ -51,10 +51,22 @@ class Follower(Role):
         if self.core.configurations.latest.is_voter(self.core.me.id):
             self.core.campaign(transfer=True)
 
+    def _may_stand(self) -> bool:
+        """True if we vote, or did until a change that may not be committed: the others can need us as their leader to
+        commit it, when nobody else has a log as long as ours (dissertation 4.2.2)."""
+        core = self.core
+        me, configurations = core.me.id, core.configurations
+        if configurations.latest.is_voter(me):
+            return True
+        if configurations.latest_index <= core.commit_index:
+            return False
+        _, before = configurations.at(configurations.latest_index - 1)
+        return before.is_voter(me)
+
     def _stand_for_election(self) -> None:
         core = self.core
         last, core.leader = core.leader, None
-        if core.configurations.latest.is_voter(core.me.id):
+        if self._may_stand():
             core.note(
                 Level.WARNING,
                 "heartbeat timeout reached, starting election",

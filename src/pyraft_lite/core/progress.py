@@ -32,12 +32,14 @@ class Sent:
     Attributes:
         at: When it was sent.
         prev_index, last_index: Of an append, what it follows and where it ends; of a snapshot, its last index twice.
+        commit: Up to where who accepts it knows the log to be committed.
     """
 
     purpose: Purpose
     at: float
     prev_index: int = 0
     last_index: int = 0
+    commit: int = 0
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Progress:
         confirmed: The greatest rpc id it has answered.
         sent: What it has not answered yet, by rpc id.
         told_commit: The commit index it was last sent.
+        knows_commit: Up to where it knows the log to be committed.
         retry_at: Nothing but heartbeats before this time, after a failure.
         retreat: How far to go back after the next rejection; doubles, so that a match is found in few round trips (R8).
         last_error: Why the last request failed.
@@ -64,6 +67,7 @@ class Progress:
     confirmed: int = 0
     sent: dict[int, Sent] = field(default_factory=dict)
     told_commit: int = 0
+    knows_commit: int = 0
     heartbeat_due: float = 0.0
     retry_at: float = 0.0
     failures: int = 0

@@ -73,10 +73,11 @@ class Replication:
             self._core.emit(CloseStream(peer.server))
 
     def _let_go_of_removed(self) -> None:
-        """A removed server is sent the entry that removes it, once that is committed with one try or more."""
+        """A removed server is told that its removal is committed, so that it does not stand for election; with one try
+        if it does not answer."""
         for server_id, index in list(self._leaving.items()):
             peer = self.peers[server_id]
-            if peer.match >= index or (peer.failures and self._core.commit_index >= index):
+            if peer.knows_commit >= index or (peer.failures and self._core.commit_index >= index):
                 self.exclude(server_id)
 
     # -- when -----------------------------------------------------------------------------------------------------
@@ -168,7 +169,8 @@ class Replication:
         probing = peer.mode is Mode.PROBE
         rpc_id = core.send(peer.server, request, Channel.UNARY if probing else Channel.STREAM)
         last_index = prev_index + len(entries)
-        self._remember(peer, rpc_id, Sent(Purpose.APPEND, core.now, prev_index, last_index))
+        commit = min(core.commit_index, last_index)
+        self._remember(peer, rpc_id, Sent(Purpose.APPEND, core.now, prev_index, last_index, commit))
         peer.told_commit = core.commit_index
         if not probing:
             peer.next = last_index + 1
@@ -192,7 +194,7 @@ class Replication:
         core.emit(SendSnapshot(rpc_id, peer.server, request, meta.id))
         peer.mode = Mode.SNAPSHOT
         self._forget_sent(peer, keep=Purpose.HEARTBEAT)  # an answer to an append would end the mode too early
-        self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index))
+        self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index, meta.index))
 
     # -- answers --------------------------------------------------------------------------------------------------
 
@@ -235,6 +237,7 @@ class Replication:
 
     def _accepted(self, peer: Progress, sent: Sent) -> None:
         peer.match = max(peer.match, sent.last_index)
+        peer.knows_commit = max(peer.knows_commit, sent.commit)
         peer.failures = 0
         peer.retreat = 1
         if peer.mode is Mode.STREAM:
