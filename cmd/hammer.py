@@ -43,7 +43,7 @@ async def hammer(target: str, timeout: float, advance: Callable[[int], None]) ->
             async with asyncio.TaskGroup() as workers:
                 for _ in range(WORKERS):
                     workers.create_task(add_words(stub, words, timeout, advance))
-        except* HammerError as errors:
+        except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         try:
             return await call_leader(stub.GetWords, example_pb2.GetWordsRequest(), timeout=timeout)
