@@ -81,11 +81,15 @@ class LocalCluster:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
+    def program_of(self, name: str) -> list[str]:
+        """How to run a node."""
+        return program("raft_example")
+
     def start(self, name: str, *flags: str) -> None:
         """Starts a node and returns once it serves; ``flags`` are for this start only."""
         node = self.nodes[name]
         command = [
-            *program("raft_example"),
+            *self.program_of(name),
             *("--raft_id", name, "--address", node.address, "--raft_data_dir", str(self.directory)),
             *self.flags,
             *flags,

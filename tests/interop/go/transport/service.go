@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"io"
+	"log"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
@@ -44,6 +45,9 @@ func (s *service) AppendEntries(ctx context.Context, message *pb.AppendEntriesRe
 }
 
 func (s *service) AppendEntriesPipeline(stream pb.RaftTransport_AppendEntriesPipelineServer) error {
+	// A leader that does not pipeline would go unnoticed otherwise.
+	log.Print("append stream begins")
+	defer log.Print("append stream ends")
 	for {
 		message, err := stream.Recv()
 		if err == io.EOF {
