@@ -1,5 +1,6 @@
 """Clusters in which some nodes are ours and some are hashicorp/raft's."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -19,18 +20,19 @@ GO_PEER = ROOT / "build" / "interop" / "bin" / "peer"
 GO_ADMIN = ROOT / "build" / "interop" / "bin" / "admin"
 LOG_NODE = Path(__file__).parent / "log_node.py"
 
-QUICK = (
-    *("--heartbeat_timeout", "600ms"),
-    *("--election_timeout", "600ms"),
-    *("--leader_lease_timeout", "500ms"),
+PATIENT = (
+    *("--heartbeat_timeout", "1s"),
+    *("--election_timeout", "1s"),
+    *("--leader_lease_timeout", "1s"),
 )
+"""The default timeouts, but for a leader that does not give up so soon when the machine is busy."""
 
 SLOW_TO_STEP_DOWN = (
-    *("--heartbeat_timeout", "20s"),
-    *("--election_timeout", "20s"),
-    *("--leader_lease_timeout", "20s"),
+    *("--heartbeat_timeout", "4s"),
+    *("--election_timeout", "4s"),
+    *("--leader_lease_timeout", "4s"),
 )
-"""For a leader that is to go on leading though it is alone."""
+"""For a leader that is to go on leading for a while though it is alone."""
 
 OPERATION_TIMEOUT = 20.0
 
@@ -58,7 +60,7 @@ class MixedCluster(LocalCluster):
         self,
         directory: Path,
         names: Sequence[str],
-        flags: Sequence[str] = QUICK,
+        flags: Sequence[str] = PATIENT,
         *,
         every_word: bool = True,
         of: Mapping[str, Sequence[str]] | None = None,
@@ -66,9 +68,11 @@ class MixedCluster(LocalCluster):
         super().__init__(directory, names, flags)
         self._every_word = every_word
         self._of = of or {}
+        self.runs: dict[str, str] = {}
+        """Ids of nodes that run what another name stands for."""
 
     def program_of(self, name: str) -> list[str]:
-        if is_go(name):
+        if is_go(self.runs.get(name, name)):
             return [str(GO_PEER), "--fsm", "log" if self._every_word else "words"]
         return [sys.executable, str(LOG_NODE)] if self._every_word else program("raft_example")
 
@@ -111,9 +115,20 @@ class MixedCluster(LocalCluster):
         return self.operate(self.leader(), "RemoveServer", id=name)
 
     def transfer(self, to: str) -> None:
-        """Hands leadership to a node; returns when it leads."""
-        self.operate(self.leader(), "LeadershipTransferToServer", id=to, address=self.nodes[to].address)
-        self.wait_for(lambda: self.state(to) is State.LEADER, f"{to} leads")
+        """Hands leadership to a node; returns when it leads.
+
+        hashicorp/raft may send TimeoutNow before the target has everything, and then the target is not elected. So this
+        is asked for until it goes well.
+        """
+
+        def leads() -> bool:
+            leader = self.leader()
+            if leader != to:
+                with contextlib.suppress(LocalClusterError):
+                    self.operate(leader, "LeadershipTransferToServer", id=to, address=self.nodes[to].address)
+            return self.leader() == to
+
+        self.wait_for(leads, f"{to} leads")
 
     def operate(self, node: str, method: str, **fields: Any) -> int:
         """Carries out an operation of RaftAdmin on this very node; returns its index.
@@ -127,6 +142,12 @@ class MixedCluster(LocalCluster):
         if outcome.error:
             raise LocalClusterError(f"{method} on {node}: {outcome.error}")
         return outcome.index
+
+    def propose(self, node: str, word: str) -> None:
+        """Has a node append a word; returns without waiting for its commit."""
+        self.call(
+            node, "/RaftAdmin/ApplyLog", raft_admin_pb2.ApplyLogRequest(data=word.encode()), raft_admin_pb2.Future
+        )
 
     def add_word(self, node: str, word: str) -> int:
         """AddWord on this very node; returns the commit index, raises grpc.RpcError."""
@@ -174,7 +195,15 @@ class MixedCluster(LocalCluster):
             self.wait_for(lambda name=name: self.words(name) == words, f"{name} has the leader's words")
         return words
 
-    def installed_snapshots(self, node: str) -> list[dict[str, Any]]:
+    def wait_until_at(self, node: str, index: int) -> None:
+        """Waits until a node has applied the entry at ``index``."""
+        self.wait_for(lambda: (self.applied_index(node) or 0) >= index, f"{node} has applied {index}")
+
+    def leader_among(self, names: Sequence[str]) -> str | None:
+        """Which of these nodes leads, if one does; a frozen leader still thinks so too."""
+        return next((name for name in names if self.state(name) is State.LEADER), None)
+
+    def snapshots(self, node: str) -> list[dict[str, Any]]:
         """The descriptions of the snapshots in a node's directory."""
         metas = sorted((self.directory / node / "snapshots").glob("*/meta.json"))
         return [json.loads(meta.read_text()) for meta in metas]

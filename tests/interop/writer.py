@@ -65,7 +65,8 @@ class Writer:
         )
 
     async def _write(self) -> None:
-        options = channel_options("Example")
+        # Its own connections: those of another writer may wait for a frozen node.
+        options = [*channel_options("Example"), ("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(grpc_target(self._target), options=options) as channel:
             stub = example_pb2_grpc.ExampleStub(channel)
             await asyncio.gather(*(self._work(stub, worker) for worker in range(WORKERS)))
