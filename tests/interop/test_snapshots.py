@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mixed_cluster import PATIENT, MixedCluster
+from mixed_cluster import PATIENT, MixedCluster, is_go
 from writer import Writer
 
 from raftexample.local_cluster import LocalNode
@@ -86,4 +86,5 @@ def test_a_node_starts_from_the_others_snapshot_directory(
         assert cluster.add_word(writes, "zeventien") > meta["Index"]
         stats = cluster.stats(writes)
         assert stats["last_snapshot_index"] == str(meta["Index"])
-        assert int(stats["term"]) >= meta["Term"]
+        if not is_go(reads):  # hashicorp/raft begins at term 1 again.
+            assert int(stats["term"]) > meta["Term"]
