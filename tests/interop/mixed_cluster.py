@@ -130,7 +130,7 @@ class MixedCluster(LocalCluster):
 
         self.wait_for(leads, f"{to} leads")
 
-    def operate(self, node: str, method: str, **fields: Any) -> int:
+    def operate(self, node: str, method: str, /, **fields: Any) -> int:
         """Carries out an operation of RaftAdmin on this very node; returns its index.
 
         Raises:

@@ -15,7 +15,7 @@ ROUNDS = 5
 )
 @pytest.mark.timeout(240)
 def test_no_acknowledged_write_is_lost_to_kills(tmp_path: Path, names: tuple[str, ...]) -> None:
-    dice = random.Random(len(names[0]) + names[0].startswith("py"))
+    dice = random.Random("-".join(names))
     with MixedCluster(tmp_path, names) as cluster:
         cluster.form()
         with Writer(cluster) as writer:
