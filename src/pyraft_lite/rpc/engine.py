@@ -17,6 +17,7 @@ import grpc
 
 from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve, split_address
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+from pyraft_lite.rpc.unreadable import refuse_unreadable
 
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -93,7 +94,7 @@ class GrpcioEngine:
         self._generic.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
-        self._registered[service_name] = method_handlers
+        self._registered[service_name] = {name: refuse_unreadable(handler) for name, handler in method_handlers.items()}
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""
