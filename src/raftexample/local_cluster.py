@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -65,7 +65,7 @@ class LocalCluster:
             for name, port in zip(names, free_ports(len(names)), strict=True)
         }
 
-    def __enter__(self) -> "LocalCluster":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

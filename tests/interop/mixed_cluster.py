@@ -192,8 +192,16 @@ class MixedCluster(LocalCluster):
         self.operate(self.leader(), "Barrier")
         words = self.words(self.leader())
         for name in names:
-            self.wait_for(lambda name=name: self.words(name) == words, f"{name} has the leader's words")
+            self.wait_until_has(name, words)
         return words
+
+    def wait_until_has(self, node: str, words: list[str]) -> None:
+        """Waits until a node has exactly these words."""
+        self.wait_for(lambda: self.words(node) == words, f"{node} has the same words")
+
+    def wait_until_up(self, node: str) -> None:
+        """Waits until a node answers."""
+        self.wait_for(lambda: self.state(node) is not None, f"{node} answers")
 
     def wait_until_at(self, node: str, index: int) -> None:
         """Waits until a node has applied the entry at ``index``."""

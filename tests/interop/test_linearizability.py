@@ -29,6 +29,7 @@ class Historian:
 
     def __init__(self, cluster: MixedCluster) -> None:
         self.history: list[Operation] = []
+        self._cluster = cluster
         self._target = cluster.target
         # A Go node does not know linearizable reads.
         self._readers = [node.address for name, node in cluster.nodes.items() if not is_go(name)]
@@ -46,6 +47,11 @@ class Historian:
     def reads(self) -> int:
         """How many reads have been answered."""
         return sum(isinstance(operation.input, Elements) for operation in self.history)
+
+    def wait_for(self, count: int) -> None:
+        """Returns when so many more operations have ended."""
+        wanted = len(self.history) + count
+        self._cluster.wait_for(lambda: len(self.history) >= wanted, "clients got on")
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -92,15 +98,13 @@ def test_a_history_with_kills_is_linearizable(tmp_path: Path) -> None:
         cluster.form()
         with Historian(cluster) as historian:
             for target in itertools.islice(itertools.cycle(("py2", "go1", "py1")), KILLS):
-                seen = len(historian.history)
-                cluster.wait_for(lambda seen=seen: len(historian.history) > seen + 60, "clients got on")
+                historian.wait_for(60)
                 leader = cluster.leader()
                 cluster.kill(leader)
                 cluster.leader()
                 cluster.start(leader)
                 cluster.transfer(target)
-            seen = len(historian.history)
-            cluster.wait_for(lambda: len(historian.history) > seen + 60, "clients got on")
+            historian.wait_for(60)
         called = time.monotonic()
         words = cluster.wait_for_words()
     assert historian.reads() > 20

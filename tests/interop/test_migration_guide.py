@@ -55,7 +55,7 @@ def test_the_runbook_works_as_it_is_written(tmp_path: Path) -> None:
     )
     try:
         for name in OLD:
-            cluster.wait_for(lambda name=name: cluster.state(name) is not None, f"{name} serves")
+            cluster.wait_until_up(name)
         cluster.wait_for(lambda: cluster.leader_among(["nodeA"]), "nodeA leads")
         for name in ("nodeB", "nodeC"):
             cluster.operate("nodeA", "AddVoter", id=name, address=cluster.nodes[name].address)
@@ -69,7 +69,7 @@ def test_the_runbook_works_as_it_is_written(tmp_path: Path) -> None:
         assert cluster.suffrages(leader) == dict.fromkeys(NEW, "VOTER")
         longest = sorted(writer.acknowledged, key=lambda word: (-len(word), word))[:3]
         for name in NEW:
-            cluster.wait_for(lambda name=name: cluster.words(name) == longest, f"{name} has the longest words")
+            cluster.wait_until_has(name, longest)
     finally:
         for pid in processes_of_session(shell.pid):
             os.kill(pid, signal.SIGKILL)
