@@ -1,5 +1,5 @@
-"""A leader commits what is durable on a majority of the voters, and at most one configuration is not committed yet (R9,
-R10)."""
+"""A leader commits what is of its own term and durable on a majority of the voters, and at most one configuration is
+not committed yet (R9, R10)."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ class CommitQuorum(Invariant):
 
     def _check_commit(self, node: SimulatedNode, index: int, configuration: Configuration) -> None:
         term = node.core.log.term(index)
+        if term != node.core.term:
+            what = f"commits {index} of term {term} by counting, in term {node.core.term}"
+            raise Violation("commit quorum", f"{node.name} {what}")
         voters = configuration.voters
         holders = [voter.id for voter in voters if self._holds(voter.address, index, term)]
         if len(holders) < majority_of(len(voters)):
@@ -43,8 +46,7 @@ class CommitQuorum(Invariant):
 
     def _holds(self, address: str, index: int, term: int | None) -> bool:
         disk = self.simulation.network.nodes[address].disk
-        snapshot = disk.latest_snapshot()
-        return disk.log.term(index) == term or (snapshot is not None and snapshot.index >= index)
+        return disk.log.term(index) == term or any(meta.index >= index for meta in disk.snapshots.list())
 
 
 def _in_force_before(node: SimulatedNode, outcome: list[Effect]) -> Configuration:

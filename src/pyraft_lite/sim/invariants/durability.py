@@ -42,6 +42,6 @@ class Durability(Invariant):
     def _check_entries(self, node: SimulatedNode, request: AppendEntriesRequest) -> None:
         if node.core.term != request.term:
             return  # what was promised in an earlier term may have been overwritten since
-        last, snapshot = request.entries[-1], node.disk.latest_snapshot()
-        if node.disk.log.term(last.index) != last.term and (snapshot is None or snapshot.index < last.index):
+        last, disk = request.entries[-1], node.disk
+        if disk.log.term(last.index) != last.term and all(meta.index < last.index for meta in disk.snapshots.list()):
             raise Violation("durability", f"{node.name} says it has {last}, which is not on its disk")

@@ -1,0 +1,36 @@
+"""The simulator finds known bugs. All of them, several times over: scripts/simulate --mutants."""
+
+import pytest
+from mutants import MUTANTS, Mutant
+
+from pyraft_lite.sim import Simulation, Violation
+
+QUICK = [
+    "vote_leaves_before_it_is_durable",
+    "own_write_counts_before_it_is_durable",
+    "a_follower_commits_up_to_its_own_end",
+    "duplicates_truncate",
+    "changes_do_not_wait_for_each_other",
+    "a_read_without_the_round",
+    "compaction_beyond_the_snapshot",
+    "a_transfer_never_ends",
+]
+"""Some of each kind that take few seeds."""
+
+
+def test_there_are_enough_and_each_says_what_is_wrong() -> None:
+    assert len(MUTANTS) >= 25
+    for mutant in MUTANTS.values():
+        assert mutant.what
+        assert mutant.rules
+
+
+@pytest.mark.parametrize("mutant", [MUTANTS[name] for name in QUICK], ids=lambda mutant: mutant.name)
+def test_a_known_bug_is_found(mutant: Mutant) -> None:
+    with mutant.put_back():
+        for seed in range(mutant.budget):
+            try:
+                Simulation(seed).run()
+            except Violation:
+                return
+    pytest.fail(f"not found within {mutant.budget} seeds")
