@@ -236,7 +236,7 @@ class Leader(Role):
         core = self.core
         heir = self.transfer.best_target()
         if heir is not None:
-            core.send(heir, TimeoutNowRequest(core.me))
+            core.send(heir, TimeoutNowRequest(core.me, core.term))
         removed = core.configurations.latest.get(core.me.id) is None
         if removed and core.settings.shutdown_on_remove:
             core.note(Level.INFO, "removed ourself, shutting down")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from pyraft_lite.sim.simulation import Simulation
 
 FIRST_FAULT = 1.0
+SUPERVISED_RESTART = 0.05
 FLAP_PERIOD = 0.4
 BURST_SIZE = 200
 LONGEST_PAUSE = 3.0
+SLOW_LINK = 0.3
 STALL = 1000.0
 """A disk so much slower stands still for longer than an election."""
 
@@ -27,6 +30,9 @@ class Kind(Enum):
     CRASH = "crash"
     BLACKOUT = "blackout"
     PARTITION = "partition"
+    PARTIAL_PARTITION = "partial partition"
+    ONE_WAY_LINK = "one-way link"
+    SLOW_LINK = "slow link"
     ISOLATE_OUT = "isolate out"
     ISOLATE_IN = "isolate in"
     FLAP = "flapping links"
@@ -50,7 +56,8 @@ class Fault:
     Attributes:
         number: Its place in the plan; names it in a shortened one.
         at, lasts: When it begins, and for how long.
-        nodes: Whom it befalls, by number: one node, one side of a partition, or those that a blackout takes.
+        nodes: Whom it befalls, by number: one node, one side of a partition, the two that a partial partition keeps
+            apart, those that a blackout takes. Of a one-way or slow link, the second does not hear the first, or late.
         sudden: Of a crash, whether the process alone dies, so that its port refuses at once.
     """
 
@@ -76,9 +83,13 @@ def draw_plan(profile: Profile, random: random.Random) -> list[Fault]:
         nodes: tuple[int, ...] = (random.choice(everybody),)
         if kind in (Kind.PARTITION, Kind.FLAP):
             nodes = tuple(node for node in everybody if random.random() < 0.5)
+        elif kind in (Kind.PARTIAL_PARTITION, Kind.ONE_WAY_LINK, Kind.SLOW_LINK):
+            nodes = tuple(random.sample(everybody, min(2, len(everybody))))
         elif kind is Kind.BLACKOUT:
             nodes = tuple(node for node in everybody if random.random() < 0.8)
-        plan.append(Fault(len(plan), at, kind, random.expovariate(1 / 1.5), nodes, random.random() < 0.7))
+        is_back_at_once = kind is Kind.CRASH and random.random() < 0.4
+        lasts = random.expovariate(1 / (SUPERVISED_RESTART if is_back_at_once else profile.fault_lasts))
+        plan.append(Fault(len(plan), at, kind, lasts, nodes, random.random() < 0.7))
         at += random.expovariate(profile.faults)
     return plan
 
@@ -114,6 +125,7 @@ class Faults:
         simulation = self._simulation
         network, after = simulation.network, simulation.world.after
         nodes = [simulation.nodes[number] for number in fault.nodes]
+        addresses = [node.address for node in nodes]
         match fault.kind:
             case Kind.CRASH:
                 nodes[0].crash_amid_next_step(refuses=fault.sudden, restart_after=fault.lasts)
@@ -123,6 +135,14 @@ class Faults:
                     after(fault.lasts, node.start)
             case Kind.PARTITION:
                 self._cut(fault.lasts, self._between(fault.nodes))
+            case Kind.PARTIAL_PARTITION:
+                self._cut(fault.lasts, set(permutations(addresses, 2)))
+            case Kind.ONE_WAY_LINK:
+                self._cut(fault.lasts, set(combinations(addresses, 2)))
+            case Kind.SLOW_LINK:
+                for link in combinations(addresses, 2):
+                    network.slow_links[link] += SLOW_LINK
+                    after(fault.lasts, network.quicken, link, SLOW_LINK)
             case Kind.ISOLATE_OUT:
                 self._cut(fault.lasts, {link for link in self._between(fault.nodes) if link[0] == nodes[0].address})
             case Kind.ISOLATE_IN:

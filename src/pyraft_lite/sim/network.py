@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,7 @@ class Network:
         cut: How many faults hold up what goes from one address to another.
         loss, duplication: Probabilities.
         delay: The mean delay in seconds.
+        slow_links: The mean of what comes on top of it from one address to another.
         usual_loss, usual_duplication, usual_delay: What they are when no fault changes them.
     """
 
@@ -73,6 +74,7 @@ class Network:
         self._ordered_streams = profile.ordered_streams
         self.nodes: dict[str, SimulatedNode] = {}
         self.cut: Counter[tuple[str, str]] = Counter()
+        self.slow_links: defaultdict[tuple[str, str], float] = defaultdict(float)
         self._open: dict[Call, None] = {}
         self._streams: dict[tuple[str, int, str], Stream] = {}
 
@@ -80,9 +82,14 @@ class Network:
         """One fault less on each of these links."""
         self.cut.subtract(links)
 
+    def quicken(self, link: tuple[str, str], by: float) -> None:
+        """This link is no longer so slow."""
+        self.slow_links[link] = max(0.0, self.slow_links[link] - by)
+
     def heal(self) -> None:
         """No more faults, and no more long ways."""
         self.cut.clear()
+        self.slow_links.clear()
         self.loss = self.usual_loss = self.duplication = self.usual_duplication = 0.0
         self.delay = self.usual_delay = 0.002
         self._ordered_streams = True
@@ -116,9 +123,9 @@ class Network:
                 stream.lost = True
         elif stream is None:
             for _ in range(2 if self._dice.random() < self.duplication else 1):
-                self._world.after(self._way(), receiver.receive, Arrival(call))
+                self._world.after(self._way(sender.address, address), receiver.receive, Arrival(call))
         elif not stream.lost:
-            stream.last_arrival = max(stream.last_arrival, self._world.now + self._way())
+            stream.last_arrival = max(stream.last_arrival, self._world.now + self._way(sender.address, address))
             self._world.at(stream.last_arrival, self._arrive, call, receiver.epoch)
 
     def close_stream(self, sender: SimulatedNode, address: str) -> None:
@@ -151,11 +158,12 @@ class Network:
             if stream is not None:
                 stream.lost = True
             return
+        way = self._way(call.receiver.address, call.sender.address)
         event = RpcFailed(call.rpc_id, "error") if response is None else RpcResponse(call.rpc_id, response)
         if stream is None:
-            self._world.after(self._way(), self._end, call, event)
+            self._world.after(way, self._end, call, event)
         elif not stream.lost:
-            stream.last_answer = max(stream.last_answer, self._world.now + self._way())
+            stream.last_answer = max(stream.last_answer, self._world.now + way)
             self._world.at(stream.last_answer, self._end_on_stream, call, event)
 
     def _arrive(self, call: Call, epoch: int) -> None:
@@ -198,5 +206,6 @@ class Network:
     def _gets_through(self, sender: str, receiver: str) -> bool:
         return self.cut[sender, receiver] <= 0 and (not self.loss or self._dice.random() >= self.loss)
 
-    def _way(self) -> float:
-        return self._dice.expovariate(1 / self.delay)
+    def _way(self, sender: str, receiver: str) -> float:
+        mean = self.delay + self.slow_links.get((sender, receiver), 0.0)
+        return self._dice.expovariate(1 / mean)

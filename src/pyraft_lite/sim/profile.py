@@ -10,7 +10,10 @@ from pyraft_lite.sim.faults import Kind
 EVERYTHING: Mapping[Kind, float] = {
     Kind.CRASH: 25,
     Kind.BLACKOUT: 5,
-    Kind.PARTITION: 15,
+    Kind.PARTITION: 12,
+    Kind.PARTIAL_PARTITION: 6,
+    Kind.ONE_WAY_LINK: 4,
+    Kind.SLOW_LINK: 4,
     Kind.ISOLATE_OUT: 3,
     Kind.ISOLATE_IN: 3,
     Kind.FLAP: 4,
@@ -45,6 +48,7 @@ class Profile:
             mixes them up.
         faults: How many faults per second.
         kinds: The faults' relative frequencies.
+        fault_lasts: The mean duration of a fault.
         requests: How many requests of clients per second.
         transfers, changes, snapshots: How many of these operators ask for per second.
         clock_drift: By which part a node's clock may run faster or slower.
@@ -61,6 +65,7 @@ class Profile:
     ordered_streams: bool = True
     faults: float = 1.5
     kinds: Mapping[Kind, float] = field(default_factory=lambda: EVERYTHING)
+    fault_lasts: float = 1.5
     requests: float = 25.0
     transfers: float = 0.6
     changes: float = 1.5
@@ -107,17 +112,67 @@ def overload(random: random.Random) -> Profile:
     )
 
 
+def snapshots(random: random.Random) -> Profile:
+    """Logs that end early, so that whoever was away a moment needs a snapshot."""
+    profile = mixed(random)
+    return replace(
+        profile,
+        settings=replace(profile.settings, trailing_logs=random.choice([0, 1])),
+        kinds={Kind.SNAPSHOT: 8, Kind.PARTITION: 5, Kind.CRASH: 3, Kind.SLOW_DISK: 1, Kind.SLOW_MACHINE: 1},
+        faults=3.0,
+        snapshots=4.0,
+    )
+
+
+def leases(random: random.Random) -> Profile:
+    """Leases that last until just before others may vote, and whatever tempts others to vote earlier."""
+    profile = mixed(random)
+    settings = replace(profile.settings, heartbeat_timeout=0.3, election_timeout=0.3, leader_lease_timeout=0.3)
+    return replace(
+        profile,
+        voters=3,
+        spares=0,
+        settings=settings,
+        loss=0.0,
+        delay=0.002,
+        kinds={Kind.CRASH: 2, Kind.PARTIAL_PARTITION: 3, Kind.SLOW_LINK: 3},
+        faults=1.5,
+        requests=5.0,
+        transfers=5.0,
+        changes=0.05,
+        snapshots=0.1,
+    )
+
+
 PROFILES: Mapping[str, Callable[[random.Random], Profile]] = {
     "mixed": mixed,
     "calm": _only({Kind.SNAPSHOT: 1}, faults=0.1, loss=0.0, duplication=0.0),
     "crashes": _only({Kind.CRASH: 8, Kind.BLACKOUT: 2, Kind.SNAPSHOT: 1}, faults=2.0),
-    "partitions": _only({Kind.PARTITION: 5, Kind.ISOLATE_OUT: 2, Kind.ISOLATE_IN: 2, Kind.FLAP: 2, Kind.CRASH: 1}),
+    "partitions": _only(
+        {
+            Kind.PARTITION: 4,
+            Kind.PARTIAL_PARTITION: 4,
+            Kind.ONE_WAY_LINK: 3,
+            Kind.ISOLATE_OUT: 2,
+            Kind.ISOLATE_IN: 2,
+            Kind.FLAP: 2,
+            Kind.CRASH: 1,
+        }
+    ),
     "disks": _only({Kind.SLOW_DISK: 3, Kind.STALLED_DISK: 3, Kind.FAILED_WRITE: 3, Kind.CRASH: 2}),
     "network": _only(
         {Kind.LOSS: 3, Kind.DUPLICATION: 3, Kind.DELAY: 3, Kind.BREAK_STREAMS: 3, Kind.PARTITION: 2, Kind.CRASH: 1},
         delay=0.03,
         ordered_streams=False,
     ),
+    "snapshots": snapshots,
+    "reads": _only(
+        {Kind.PAUSE: 5, Kind.PARTITION: 4, Kind.ISOLATE_IN: 3, Kind.ISOLATE_OUT: 3, Kind.CRASH: 3, Kind.BLACKOUT: 1},
+        fault_lasts=0.8,
+        requests=60.0,
+    ),
+    "transfers": _only({Kind.DELAY: 3, Kind.PARTITION: 2, Kind.CRASH: 2, Kind.PAUSE: 2}, transfers=5.0),
+    "leases": leases,
     "membership": _only({Kind.CRASH: 3, Kind.PARTITION: 4, Kind.SNAPSHOT: 1}, changes=6.0, transfers=1.0),
     "overload": overload,
 }

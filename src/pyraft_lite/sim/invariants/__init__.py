@@ -11,9 +11,11 @@ from pyraft_lite.sim.invariants.invariant import Invariant
 from pyraft_lite.sim.invariants.leader_append_only import LeaderAppendOnly
 from pyraft_lite.sim.invariants.leader_completeness import LeaderCompleteness
 from pyraft_lite.sim.invariants.learners import LearnersCatchUp
+from pyraft_lite.sim.invariants.leases import Leases
 from pyraft_lite.sim.invariants.linearizability import Linearizability
 from pyraft_lite.sim.invariants.log_matching import LogMatching
 from pyraft_lite.sim.invariants.match_index import MatchIndex
+from pyraft_lite.sim.invariants.message_limits import MessageLimits
 from pyraft_lite.sim.invariants.monotonicity import Monotonicity
 from pyraft_lite.sim.invariants.one_vote import OneVote
 from pyraft_lite.sim.invariants.pre_vote import PreVoteChangesNothing
@@ -35,6 +37,8 @@ ALL: tuple[type[Invariant], ...] = (
     ConfigurationInForce,
     LearnersCatchUp,
     TransferEnds,
+    Leases,
+    MessageLimits,
     CommitQuorum,
     AcknowledgedWrites,
     Linearizability,
