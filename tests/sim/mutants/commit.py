@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mutants.mutant import mutant
-from pyraft_lite.core import Core, appending
+from pyraft_lite.core import Core, appending, leader
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.leader import Leader
 from pyraft_lite.core.quorum import majority_reached
@@ -55,7 +55,6 @@ def a_follower_believes_the_commit_index(patch: pytest.MonkeyPatch) -> None:
 @mutant("R9")
 def half_is_a_majority(patch: pytest.MonkeyPatch) -> None:
     """Two of four are taken for a majority."""
-    from pyraft_lite.core import leader
 
     def reached(values: Any) -> Any:
         ordered = sorted(values, reverse=True)

@@ -1,12 +1,13 @@
 """Bugs of elections."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mutants.mutant import mutant
 from pyraft_lite.core import Core, node, voting
-from pyraft_lite.core.effects import Write
+from pyraft_lite.core.effects import Effect, Write
 from pyraft_lite.core.election import Candidate
 from pyraft_lite.core.follower import Follower
 from pyraft_lite.core.state import HardState
@@ -64,14 +65,20 @@ def vote_leaves_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant("R3")
-def term_without_its_vote(patch: pytest.MonkeyPatch) -> None:
-    """Term and vote are two writes, and the vote of the old term stays in place with the new term."""
-    original = Core.set_hard_state
+def term_and_vote_apart(patch: pytest.MonkeyPatch) -> None:
+    """Term and vote are written one after the other, and the answer waits for the term alone."""
+    original = Core._flush
 
-    def set_hard_state(core: Core, term: int, voted_for: str = "") -> int:
-        return original(core, term, voted_for or core.voted_for)
+    def flush(core: Core) -> list[Effect]:
+        outcome = original(core)
+        if outcome and isinstance(outcome[0], Write) and outcome[0].hard_state and outcome[0].hard_state.voted_for:
+            write = outcome[0]
+            core._seq += 1
+            core._unfinished.append((core._seq, core.now))
+            outcome[0:1] = [replace(write, hard_state=HardState(core.term)), Write(core._seq, write.hard_state)]
+        return outcome
 
-    patch.setattr(Core, "set_hard_state", set_hard_state)
+    patch.setattr(Core, "_flush", flush)
 
 
 @mutant("R3")
@@ -82,6 +89,19 @@ def own_vote_counts_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     def stand(candidate: Candidate) -> None:
         original(candidate)
         candidate._granted.add(candidate.core.me.id)
+
+    patch.setattr(Candidate, "_stand", stand)
+
+
+@mutant("R1")
+def pre_votes_count_as_votes(patch: pytest.MonkeyPatch) -> None:
+    """Who would vote for a candidate is taken to have done so."""
+    original = Candidate._stand
+
+    def stand(candidate: Candidate) -> None:
+        granted = candidate._granted - {candidate.core.me.id}
+        original(candidate)
+        candidate._granted |= granted
 
     patch.setattr(Candidate, "_stand", stand)
 
@@ -113,13 +133,13 @@ def a_pre_vote_puts_off_the_election(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "handle_pre_vote", handle)
 
 
-@mutant("R2", "R10")
+@mutant("R2", "R10", profile="membership")
 def a_stale_configuration_refuses_the_only_possible_leader(patch: pytest.MonkeyPatch) -> None:
     """A candidate that is not in our configuration is refused, though its longer log may say that it is a voter."""
     patch.setattr(voting, "_may_be_stale", lambda core, request: False)
 
 
-@mutant("R12", budget=600)
+@mutant("R12", budget=600, profile="membership")
 def who_is_removed_never_stands(patch: pytest.MonkeyPatch) -> None:
     """A server does not stand once the entry that removes it is appended, though only it may be able to win."""
     patch.setattr(Follower, "_may_stand", lambda role: role.core.configurations.latest.is_voter(role.core.me.id))

@@ -15,7 +15,7 @@ def changes_do_not_wait_for_each_other(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Membership, "_is_stable", lambda membership: True)
 
 
-@mutant("R10", budget=400)
+@mutant("R10")
 def a_change_before_the_first_commit_of_the_term(patch: pytest.MonkeyPatch) -> None:
     """The single-server bug of 2015: a new leader changes the membership before its no-op is committed."""
 
@@ -32,7 +32,7 @@ def a_truncation_leaves_the_configuration(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Configurations, "truncate", lambda configurations, from_index: False)
 
 
-@mutant("R11", budget=400)
+@mutant("R11")
 def a_voter_is_not_caught_up_first(patch: pytest.MonkeyPatch) -> None:
     """A new voter goes into the configuration at once: one that can't be reached takes the quorum away."""
 

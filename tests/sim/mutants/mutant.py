@@ -19,6 +19,7 @@ class Mutant:
         name, what: Of the bug, and what is wrong.
         rules: The rules it breaks.
         budget: Within so many seeds it must be found.
+        profile: By name, the one it is looked for in; None: whichever the seed draws.
         patch: Replaces what it breaks.
     """
 
@@ -26,6 +27,7 @@ class Mutant:
     what: str
     rules: tuple[str, ...]
     budget: int
+    profile: str | None
     patch: Callable[[pytest.MonkeyPatch], None]
 
     @contextmanager
@@ -36,10 +38,12 @@ class Mutant:
             yield
 
 
-def mutant(*rules: str, budget: int = BUDGET) -> Callable[[Callable[[pytest.MonkeyPatch], None]], Mutant]:
+def mutant(
+    *rules: str, budget: int = BUDGET, profile: str | None = None
+) -> Callable[[Callable[[pytest.MonkeyPatch], None]], Mutant]:
     """Makes a mutant of a function that patches the core; its docstring says what is wrong."""
 
     def make(patch: Callable[[pytest.MonkeyPatch], None]) -> Mutant:
-        return Mutant(patch.__name__, (patch.__doc__ or "").strip(), rules, budget, patch)
+        return Mutant(patch.__name__, (patch.__doc__ or "").strip(), rules, budget, profile, patch)
 
     return make

@@ -1,5 +1,6 @@
 """Bugs of how entries get from the leader to others."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pyraft_lite.core.leader import Leader
 from pyraft_lite.core.messages import AppendEntriesResponse
 from pyraft_lite.core.progress import Mode, Progress, Purpose
 from pyraft_lite.core.replication import Replication
+from pyraft_lite.core.settings import MAX_APPEND_ENTRIES
 
 
 @mutant("R7")
@@ -126,3 +128,66 @@ def a_newer_term_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Core, "_dispatch", dispatch)
     patch.setattr(Leader, "_lease_end", lambda leader: None)
+
+
+@mutant("R8")
+def answers_of_a_pipeline_are_mixed_up(patch: pytest.MonkeyPatch) -> None:
+    """Any answer counts for the last of the requests that are not answered yet."""
+    original = Replication.answered
+
+    def answered(replication: Replication, rpc_id: int, response: Any) -> Progress | None:
+        peer = replication._owner.get(rpc_id)
+        if peer is not None and peer.sent[rpc_id].purpose is Purpose.APPEND:
+            rpc_id = max(rpc_id for rpc_id, sent in peer.sent.items() if sent.purpose is Purpose.APPEND)
+        return original(replication, rpc_id, response)
+
+    patch.setattr(Replication, "answered", answered)
+
+
+@mutant("R8", profile="network")
+def the_match_follows_every_answer(patch: pytest.MonkeyPatch) -> None:
+    """The answer to an earlier request takes the match index back."""
+    original = Replication._accepted
+
+    def accepted(replication: Replication, peer: Progress, sent: Any) -> None:
+        original(replication, peer, sent)
+        peer.match = sent.last_index
+
+    patch.setattr(Replication, "_accepted", accepted)
+
+
+@mutant("R8", "R9", budget=200, profile="network")
+def answers_of_an_earlier_term_count(patch: pytest.MonkeyPatch) -> None:
+    """What a follower had when we led before counts, though another leader may have cut it off since."""
+    remember, answered = Replication._remember, Replication.answered
+    earlier: dict[Core, dict[int, tuple[str, int]]] = {}
+
+    def remember_for_ever(replication: Replication, peer: Progress, rpc_id: int, sent: Any) -> None:
+        remember(replication, peer, rpc_id, sent)
+        earlier.setdefault(replication._core, {})[rpc_id] = (peer.server.id, sent.last_index)
+
+    def count(replication: Replication, rpc_id: int, response: Any) -> Progress | None:
+        server_id, index = earlier.get(replication._core, {}).pop(rpc_id, ("", 0))
+        peer = replication.peers.get(server_id)
+        if rpc_id in replication._owner or peer is None or not response.success:
+            return answered(replication, rpc_id, response)
+        peer.match = max(peer.match, min(index, replication._core.log.last_index))
+        return peer
+
+    patch.setattr(Replication, "_remember", remember_for_ever)
+    patch.setattr(Replication, "answered", count)
+
+
+@mutant("R17")
+def messages_without_a_limit(patch: pytest.MonkeyPatch) -> None:
+    """All that a server lacks goes into one message."""
+    original = Replication._send_append
+
+    def send_append(replication: Replication, peer: Progress) -> bool:
+        settings = replication._core.settings
+        replication._core.settings = replace(settings, max_append_entries=MAX_APPEND_ENTRIES)
+        sent = original(replication, peer)
+        replication._core.settings = settings
+        return sent
+
+    patch.setattr(Replication, "_send_append", send_append)

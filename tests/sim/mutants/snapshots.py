@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from mutants.mutant import mutant
-from pyraft_lite.core import Core, installing
+from pyraft_lite.core import Core, node
 from pyraft_lite.core.effects import CompactLog, RestoreSnapshot, Write
 from pyraft_lite.core.messages import InstallSnapshotResponse
+from pyraft_lite.core.progress import Progress, Purpose
+from pyraft_lite.core.replication import Replication
 
 
 @mutant("R15")
@@ -24,7 +26,7 @@ def a_conflicting_log_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "drop_log", drop_log)
 
 
-@mutant("R15")
+@mutant("R15", profile="snapshots")
 def a_dropped_log_leaves_what_was_compacted(patch: pytest.MonkeyPatch) -> None:
     """Entries that the log has compacted, and the disk not deleted yet, stay when the log is dropped."""
     original = Core.drop_log
@@ -49,9 +51,6 @@ def an_older_snapshot_is_installed(patch: pytest.MonkeyPatch) -> None:
         core.emit(RestoreSnapshot(event.meta))
         core.respond(event.rpc, InstallSnapshotResponse(core.term, True))
 
-    patch.setattr(installing, "snapshot_received", received)
-    from pyraft_lite.core import node
-
     patch.setattr(node, "snapshot_received", received)
 
 
@@ -68,24 +67,47 @@ def compaction_beyond_the_snapshot(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "compact", compact)
 
 
-@mutant("R15")
-def a_snapshot_without_its_configuration(patch: pytest.MonkeyPatch) -> None:
-    """A snapshot names the latest configuration, though that may lie behind it and be taken back."""
+@mutant("R15", "R10")
+def a_snapshot_with_the_latest_configuration(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot names the latest configuration, which may lie behind it and be taken back."""
     original = Core.snapshot_point
 
     def snapshot_point(core: Core, index: int) -> Any:
-        return replace(original(core, index), configuration_index=1)
+        latest = core.configurations
+        return replace(
+            original(core, index), configuration=latest.latest, configuration_index=min(index, latest.latest_index)
+        )
 
     patch.setattr(Core, "snapshot_point", snapshot_point)
-    patch.setattr(Core, "_read_configurations", Core._read_configurations)
+
+
+@mutant("R15")
+def an_interrupted_snapshot_counts(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot whose stream broke is answered as if it had come in."""
+
+    def failed(core: Core, event: Any) -> None:
+        core.respond(event.rpc, InstallSnapshotResponse(core.term, True))
+
+    patch.setattr(node, "snapshot_receive_failed", failed)
+
+
+@mutant("R15", "R3")
+def a_snapshot_is_repeated_too_early(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot of what is committed is answered at once, though that may not be durable here."""
+    original = node.handle_install_snapshot
+
+    def handle(core: Core, rpc: Any, request: Any) -> None:
+        if request.term == core.term and request.last_index <= core.commit_index:
+            core.respond(rpc, InstallSnapshotResponse(core.term, True), after_log=False)
+        else:
+            original(core, rpc, request)
+
+    patch.setattr(node, "handle_install_snapshot", handle)
 
 
 @mutant("R15")
 def the_answer_to_a_snapshot_matches_the_end_of_the_log(patch: pytest.MonkeyPatch) -> None:
     """Success of a snapshot counts for all the leader has."""
-    from pyraft_lite.core.progress import Progress, Purpose
-    from pyraft_lite.core.replication import Replication
-
     original = Replication._accepted
 
     def accepted(replication: Replication, peer: Progress, sent: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 from mutants.mutant import mutant
 from pyraft_lite.core import Core
 from pyraft_lite.core.configurations import Configurations
+from pyraft_lite.core.events import Fatal
 from pyraft_lite.core.log import Log
 
 
@@ -51,3 +52,15 @@ def a_restart_forgets_the_configuration_of_the_log(patch: pytest.MonkeyPatch) ->
         return found
 
     patch.setattr(Core, "_read_configurations", read)
+
+
+@mutant("R18")
+def a_failed_write_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A node goes on after a write that failed, and takes it for written."""
+    original = Core._dispatch
+
+    def dispatch(core: Core, event: Any) -> None:
+        if not isinstance(event, Fatal):
+            original(core, event)
+
+    patch.setattr(Core, "_dispatch", dispatch)
