@@ -102,20 +102,20 @@ def hunt(mutant: str, first_seed: int) -> Hunt:
     """Puts a known bug back and looks for it, in several series of seeds."""
     from mutants import MUTANTS
 
+    bug = MUTANTS[mutant]
     taken: list[int | None] = []
-    with MUTANTS[mutant].put_back():
+    with bug.put_back():
         for series in range(SERIES):
-            seeds = range(
-                first_seed + series * RANDOM_SEEDS, first_seed + series * RANDOM_SEEDS + MUTANTS[mutant].budget
-            )
-            taken.append(next((number for number, seed in enumerate(seeds, 1) if violates(seed)), None))
+            first = first_seed + series * RANDOM_SEEDS
+            seeds = range(first, first + bug.budget)
+            taken.append(next((number for number, seed in enumerate(seeds, 1) if violates(bug.profile, seed)), None))
     return Hunt(mutant, tuple(taken))
 
 
-def violates(seed: int) -> bool:
+def violates(name: str | None, seed: int) -> bool:
     """True if a run of this seed finds anything."""
     try:
-        Simulation(seed).run()
+        Simulation(seed, make_profile(name, seed)).run()
     except Violation:
         return True
     return False

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pyraft_lite.sim.node import SimulatedNode
     from pyraft_lite.sim.simulation import Simulation
 
-FEWEST_VOTERS = 2
-"""No change takes a vote away below this: a cluster of one that loses its only voter's disk is lost by right."""
+FEWEST_VOTERS = 1
+"""No change takes a vote away below this."""
 
 LEADER_ASKED = 0.9
 """How often the leader is asked, if there is one; else anybody."""

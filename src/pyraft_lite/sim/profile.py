@@ -118,7 +118,7 @@ def snapshots(random: random.Random) -> Profile:
     return replace(
         profile,
         settings=replace(profile.settings, trailing_logs=random.choice([0, 1])),
-        kinds={Kind.SNAPSHOT: 8, Kind.PARTITION: 5, Kind.CRASH: 3, Kind.SLOW_DISK: 1, Kind.SLOW_MACHINE: 1},
+        kinds={Kind.SNAPSHOT: 8, Kind.PARTITION: 5, Kind.CRASH: 3, Kind.STALLED_DISK: 3, Kind.SLOW_MACHINE: 1},
         faults=3.0,
         snapshots=4.0,
     )

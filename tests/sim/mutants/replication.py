@@ -156,26 +156,16 @@ def the_match_follows_every_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replication, "_accepted", accepted)
 
 
-@mutant("R8", "R9", budget=200, profile="network")
+@mutant("R8", "R9", profile="transfers")
 def answers_of_an_earlier_term_count(patch: pytest.MonkeyPatch) -> None:
-    """What a follower had when we led before counts, though another leader may have cut it off since."""
-    remember, answered = Replication._remember, Replication.answered
-    earlier: dict[Core, dict[int, tuple[str, int]]] = {}
+    """The names of requests begin anew with each leadership, so that late answers count for what is sent now."""
+    original = Core.lead
 
-    def remember_for_ever(replication: Replication, peer: Progress, rpc_id: int, sent: Any) -> None:
-        remember(replication, peer, rpc_id, sent)
-        earlier.setdefault(replication._core, {})[rpc_id] = (peer.server.id, sent.last_index)
+    def lead(core: Core) -> None:
+        core._rpc_id = 0
+        original(core)
 
-    def count(replication: Replication, rpc_id: int, response: Any) -> Progress | None:
-        server_id, index = earlier.get(replication._core, {}).pop(rpc_id, ("", 0))
-        peer = replication.peers.get(server_id)
-        if rpc_id in replication._owner or peer is None or not response.success:
-            return answered(replication, rpc_id, response)
-        peer.match = max(peer.match, min(index, replication._core.log.last_index))
-        return peer
-
-    patch.setattr(Replication, "_remember", remember_for_ever)
-    patch.setattr(Replication, "answered", count)
+    patch.setattr(Core, "lead", lead)
 
 
 @mutant("R17")

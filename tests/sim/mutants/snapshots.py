@@ -91,7 +91,7 @@ def an_interrupted_snapshot_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "snapshot_receive_failed", failed)
 
 
-@mutant("R15", "R3")
+@mutant("R15", "R3", profile="snapshots")
 def a_snapshot_is_repeated_too_early(patch: pytest.MonkeyPatch) -> None:
     """A snapshot of what is committed is answered at once, though that may not be durable here."""
     original = node.handle_install_snapshot
