@@ -28,6 +28,7 @@ class Kind(Enum):
     """The kinds of faults; the values are what reports call them."""
 
     CRASH = "crash"
+    RESTART = "quick restart"
     BLACKOUT = "blackout"
     PARTITION = "partition"
     PARTIAL_PARTITION = "partial partition"
@@ -58,7 +59,7 @@ class Fault:
         at, lasts: When it begins, and for how long.
         nodes: Whom it befalls, by number: one node, one side of a partition, the two that a partial partition keeps
             apart, those that a blackout takes. Of a one-way or slow link, the second does not hear the first, or late.
-        sudden: Of a crash, whether the process alone dies, so that its port refuses at once.
+        sudden: Of a crash or restart, whether the process alone dies, so that its port refuses at once.
     """
 
     number: int
@@ -87,8 +88,7 @@ def draw_plan(profile: Profile, random: random.Random) -> list[Fault]:
             nodes = tuple(random.sample(everybody, min(2, len(everybody))))
         elif kind is Kind.BLACKOUT:
             nodes = tuple(node for node in everybody if random.random() < 0.8)
-        is_back_at_once = kind is Kind.CRASH and random.random() < 0.4
-        lasts = random.expovariate(1 / (SUPERVISED_RESTART if is_back_at_once else profile.fault_lasts))
+        lasts = random.expovariate(1 / (SUPERVISED_RESTART if kind is Kind.RESTART else profile.fault_lasts))
         plan.append(Fault(len(plan), at, kind, lasts, nodes, random.random() < 0.7))
         at += random.expovariate(profile.faults)
     return plan
@@ -127,7 +127,7 @@ class Faults:
         nodes = [simulation.nodes[number] for number in fault.nodes]
         addresses = [node.address for node in nodes]
         match fault.kind:
-            case Kind.CRASH:
+            case Kind.CRASH | Kind.RESTART:
                 nodes[0].crash_amid_next_step(refuses=fault.sudden, restart_after=fault.lasts)
             case Kind.BLACKOUT:
                 for node in nodes:

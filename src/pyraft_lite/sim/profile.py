@@ -8,7 +8,8 @@ from pyraft_lite.core import Settings
 from pyraft_lite.sim.faults import Kind
 
 EVERYTHING: Mapping[Kind, float] = {
-    Kind.CRASH: 25,
+    Kind.CRASH: 15,
+    Kind.RESTART: 10,
     Kind.BLACKOUT: 5,
     Kind.PARTITION: 12,
     Kind.PARTIAL_PARTITION: 6,
@@ -135,9 +136,9 @@ def leases(random: random.Random) -> Profile:
         settings=settings,
         loss=0.0,
         delay=0.002,
-        kinds={Kind.CRASH: 2, Kind.PARTIAL_PARTITION: 3, Kind.SLOW_LINK: 3},
-        faults=1.5,
-        requests=5.0,
+        kinds={Kind.RESTART: 4, Kind.PARTIAL_PARTITION: 4, Kind.SLOW_LINK: 2},
+        faults=2.0,
+        requests=1.5,
         transfers=5.0,
         changes=0.05,
         snapshots=0.1,

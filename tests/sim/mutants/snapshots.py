@@ -91,20 +91,6 @@ def an_interrupted_snapshot_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "snapshot_receive_failed", failed)
 
 
-@mutant("R15", "R3", profile="snapshots")
-def a_snapshot_is_repeated_too_early(patch: pytest.MonkeyPatch) -> None:
-    """A snapshot of what is committed is answered at once, though that may not be durable here."""
-    original = node.handle_install_snapshot
-
-    def handle(core: Core, rpc: Any, request: Any) -> None:
-        if request.term == core.term and request.last_index <= core.commit_index:
-            core.respond(rpc, InstallSnapshotResponse(core.term, True), after_log=False)
-        else:
-            original(core, rpc, request)
-
-    patch.setattr(node, "handle_install_snapshot", handle)
-
-
 @mutant("R15")
 def the_answer_to_a_snapshot_matches_the_end_of_the_log(patch: pytest.MonkeyPatch) -> None:
     """Success of a snapshot counts for all the leader has."""
