@@ -29,6 +29,8 @@ SERIES = 3
 """How often each mutant is looked for, from another first seed each time."""
 
 TRACED_STEPS = 40
+BATCH = 30
+"""How many seeds each process runs before a look at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,25 +172,29 @@ def hunt_mutants(first: int, jobs: int, *, as_json: bool) -> None:
     sys.exit(caught < len(hunts))
 
 
-def run_seeds(first: int, seeds: int, name: str | None, jobs: int, *, as_json: bool) -> None:
-    """Runs many seeds, and sums up; exit code 1 if something was found."""
+def run_seeds(first: int, seeds: int, minutes: float | None, name: str | None, jobs: int, *, as_json: bool) -> None:
+    """Runs so many seeds, or for so long, and sums up; exit code 1 if something was found."""
     began = time.monotonic()
     reports: list[Report] = []
     found: list[Found] = []
-    for result in in_parallel(jobs, partial(run_seed, name), range(first, first + seeds), "seeds"):
-        if isinstance(result, Report):
-            reports.append(result)
-        elif isinstance(result, Found):
-            found.append(result)
-            print(*result.trace, "faults:", *result.plan, sep="\n")
-            print(f"seed {result.seed}: {result.text}\n  {result.replay}", flush=True)
+    done = 0
+    while done < seeds if minutes is None else time.monotonic() - began < minutes * 60:
+        batch = range(first + done, first + done + (seeds if minutes is None else BATCH * jobs))
+        for result in in_parallel(jobs, partial(run_seed, name), batch, "seeds"):
+            if isinstance(result, Report):
+                reports.append(result)
+            elif isinstance(result, Found):
+                found.append(result)
+                print(*result.trace, "faults:", *result.plan, sep="\n")
+                print(f"seed {result.seed}: {result.text}\n  {result.replay}", flush=True)
+        done += len(batch)
     seconds = (time.monotonic() - began) * jobs
     faults = Counter[str]()
     for report in reports:
         faults.update(report.faults)
     stuck = sum(violation.invariant == "liveness" for violation in found)
     summary = {
-        "seeds": seeds,
+        "seeds": done,
         "first_seed": first,
         "violations": len(found) - stuck,
         "stuck": stuck,
@@ -202,6 +208,7 @@ def run_seeds(first: int, seeds: int, name: str | None, jobs: int, *, as_json: b
 
 @click.command(context_settings={"show_default": True})
 @click.option("--seeds", type=click.IntRange(min=1), default=60, help="How many runs.")
+@click.option("--minutes", type=click.FloatRange(min=0), default=None, help="Run seeds for that long instead.")
 @click.option("--first-seed", type=click.IntRange(min=0), default=None, help="The first seed; fresh ones if left out.")
 @click.option(
     "--profile", type=click.Choice(sorted(PROFILES)), default=None, help="How rough; the seed's choice if left out."
@@ -214,6 +221,7 @@ def run_seeds(first: int, seeds: int, name: str | None, jobs: int, *, as_json: b
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, on the last line.")
 def main(
     seeds: int,
+    minutes: float | None,
     first_seed: int | None,
     profile: str | None,
     seed: int | None,
@@ -236,7 +244,7 @@ def main(
     first = secrets.randbelow(RANDOM_SEEDS) if first_seed is None else first_seed
     if mutants:
         hunt_mutants(first, jobs, as_json=as_json)
-    run_seeds(first, seeds, profile, jobs, as_json=as_json)
+    run_seeds(first, seeds, minutes, profile, jobs, as_json=as_json)
 
 
 if __name__ == "__main__":
