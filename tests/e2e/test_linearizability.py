@@ -1,7 +1,8 @@
 """What clients see of real processes is linearizable, whoever is killed, hangs or hands over meanwhile."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -131,14 +132,41 @@ def assert_worth_checking(history: History) -> None:
 # -- the reads that could be stale --------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def connected(cluster: KeyValueCluster, name: str) -> Iterator[grpc.Channel]:
+    """A channel to this very node."""
+    with grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel:
+        grpc.channel_ready_future(channel).result(10)
+        yield channel
+
+
 def call(cluster: KeyValueCluster, history: History, name: str, input: Get | Put) -> None:
     """Has this very node do something, and notes it."""
-    with (
-        contextlib.suppress(grpc.RpcError),
-        grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel,
-        history.note(input) as answered,
-    ):
-        answered(channel.unary_unary(method(input))(request(input), timeout=10, wait_for_ready=True))
+    with connected(cluster, name) as channel:
+        call_through(channel, history, input)
+
+
+def call_through(channel: grpc.Channel, history: History, input: Get | Put) -> None:
+    with contextlib.suppress(grpc.RpcError), history.note(input) as answered:
+        answered(channel.unary_unary(method(input))(request(input), timeout=10))
+
+
+def read_at_a_leader_that_hung(tmp_path: Path, program: Path, flags: Sequence[str] = ()) -> History:
+    """A leader hangs for a write through its successor, while reads wait on its doorstep: it answers them as it wakes,
+    when it may not have noticed that it leads no more."""
+    history = History()
+    with KeyValueCluster(tmp_path, flags=flags, program=program) as cluster, ThreadPoolExecutor(20) as readers:
+        cluster.form()
+        leader = cluster.leader()
+        call(cluster, history, leader, Put("x", "old"))
+        with connected(cluster, leader) as channel:
+            with cluster.paused(leader):
+                call(cluster, history, cluster.leader_but(leader), Put("x", "new"))
+                for _ in range(20):
+                    readers.submit(call_through, channel, history, Get("x"))
+            readers.shutdown()
+        call(cluster, history, cluster.leader(), Get("x"))
+    return history
 
 
 def read_at_a_node_that_missed_a_write(tmp_path: Path, program: Path) -> History:
@@ -157,6 +185,13 @@ def read_at_a_node_that_missed_a_write(tmp_path: Path, program: Path) -> History
             call(cluster, history, leader, Get("x"))
         call(cluster, history, cluster.leader(), Get("x"))
     return history
+
+
+@pytest.mark.parametrize("flags", [[], ["--lease-reads"]], ids=["by quorum", "by lease"])
+def test_a_leader_that_hung_gives_no_stale_value(tmp_path: Path, flags: list[str]) -> None:
+    history = read_at_a_leader_that_hung(tmp_path, EXAMPLE, flags)
+    assert history.operations[-1].output == "new"
+    assert check(KeyValue(), history.operations) is None
 
 
 def test_a_node_that_is_behind_refuses_to_read(tmp_path: Path) -> None:
