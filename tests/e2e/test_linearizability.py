@@ -18,6 +18,25 @@ CARELESS = Path(__file__).parent / "careless_kv_store.py"
 pytestmark = pytest.mark.timeout(120)
 
 
+@contextlib.contextmanager
+def connected(cluster: KeyValueCluster, name: str) -> Iterator[grpc.Channel]:
+    """A channel to this very node."""
+    with grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel:
+        grpc.channel_ready_future(channel).result(10)
+        yield channel
+
+
+def call(cluster: KeyValueCluster, history: History, name: str, input: Get | Put) -> None:
+    """Has this very node do something, and notes it."""
+    with connected(cluster, name) as channel:
+        call_through(channel, history, input)
+
+
+def call_through(channel: grpc.Channel, history: History, input: Get | Put) -> None:
+    with contextlib.suppress(grpc.RpcError), history.note(input) as answered:
+        answered(channel.unary_unary(method(input))(request(input), timeout=10))
+
+
 # -- clients against a cluster that is maltreated -----------------------------------------------------------------
 
 
@@ -45,6 +64,16 @@ def leader_and_follower_killed(cluster: KeyValueCluster) -> Iterator[None]:
     yield
     cluster.start(leader)
     cluster.start(follower)
+
+
+@contextlib.contextmanager
+def leader_killed_with_entries_that_nobody_else_has(cluster: KeyValueCluster) -> Iterator[None]:
+    leader = cluster.leader()
+    with cluster.paused(*cluster.followers()):
+        call(cluster, History(), leader, Put("of no quorum", "value"))  # fails once the leader has missed its quorum
+        cluster.kill(leader)
+    yield
+    cluster.start(leader)
 
 
 @contextlib.contextmanager
@@ -85,7 +114,7 @@ FAULTS: dict[int, list[Fault]] = {
         leadership_transferred,
         leader_paused,
         snapshot_taken,
-        leader_killed,
+        leader_killed_with_entries_that_nobody_else_has,
         leader_paused,
         all_killed,
     ],
@@ -104,10 +133,10 @@ def test_what_clients_see_through_faults_is_linearizable(tmp_path: Path, size: i
         cluster.form()
         with Clients(cluster) as clients:
             for fault in FAULTS[size]:
-                clients.wait_for_more(100)
+                clients.wait_for_more(200)
                 with fault(cluster):
-                    clients.wait_for_more(100)
-            clients.wait_for_more(100)
+                    clients.wait_for_more(200)
+            clients.wait_for_more(200)
         history = clients.history
         cluster.wait_until_equal()
         states = [cluster.final_state(name) for name in cluster.nodes]
@@ -130,25 +159,6 @@ def assert_worth_checking(history: History) -> None:
 
 
 # -- the reads that could be stale --------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def connected(cluster: KeyValueCluster, name: str) -> Iterator[grpc.Channel]:
-    """A channel to this very node."""
-    with grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel:
-        grpc.channel_ready_future(channel).result(10)
-        yield channel
-
-
-def call(cluster: KeyValueCluster, history: History, name: str, input: Get | Put) -> None:
-    """Has this very node do something, and notes it."""
-    with connected(cluster, name) as channel:
-        call_through(channel, history, input)
-
-
-def call_through(channel: grpc.Channel, history: History, input: Get | Put) -> None:
-    with contextlib.suppress(grpc.RpcError), history.note(input) as answered:
-        answered(channel.unary_unary(method(input))(request(input), timeout=10))
 
 
 def read_at_a_leader_that_hung(tmp_path: Path, program: Path, flags: Sequence[str] = ()) -> History:
