@@ -96,14 +96,20 @@ class KeyValueCluster(LocalCluster):
 class History:
     """What clients saw. Reads that failed are left out, as are writes that were refused: they are to have no effect.
 
+    It may be used by several threads.
+
     Attributes:
         operations: For the checker.
-        outcomes: How many operations were answered, refused, and ended with nobody knowing how.
     """
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self.outcomes: Counter[str] = Counter()
+        self._outcomes: list[str] = []
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many operations were answered, were refused, and have an outcome that is unknown."""
+        return Counter(self._outcomes)
 
     @contextlib.contextmanager
     def note(self, input: Get | Put | CompareAndSet) -> Iterator[Callable[[bytes], None]]:
@@ -119,13 +125,13 @@ class History:
             yield answered
         except grpc.RpcError as error:
             if error.details() in REFUSED:
-                self.outcomes["refused"] += 1
+                self._outcomes.append("refused")
             else:
-                self.outcomes["unknown"] += 1
+                self._outcomes.append("unknown")
                 if not is_read:
                     self.operations.append(Operation(input, called))
             raise
-        self.outcomes["answered"] += 1
+        self._outcomes.append("answered")
 
     def add_final_reads(self, state: dict[str, str]) -> None:
         """After all is over, this is what every key has."""
@@ -148,6 +154,26 @@ def request(input: Get | Put | CompareAndSet) -> bytes:
             return json.dumps(["put", key, value]).encode()
         case CompareAndSet(key, expected, value):
             return json.dumps(["compare_and_set", key, expected, value]).encode()
+
+
+@contextlib.contextmanager
+def connected(cluster: KeyValueCluster, name: str) -> Iterator[grpc.Channel]:
+    """A channel to this very node."""
+    with grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel:
+        grpc.channel_ready_future(channel).result(10)
+        yield channel
+
+
+def call(cluster: KeyValueCluster, history: History, name: str, input: Get | Put) -> None:
+    """Has this very node do something, and notes it; whether it failed is in the history."""
+    with connected(cluster, name) as channel:
+        call_through(channel, history, input)
+
+
+def call_through(channel: grpc.Channel, history: History, input: Get | Put) -> None:
+    """Has the node at the end of a channel do something, and notes it."""
+    with contextlib.suppress(grpc.RpcError), history.note(input) as answered:
+        answered(channel.unary_unary(method(input))(request(input), timeout=10))
 
 
 class Clients:

@@ -6,35 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import grpc
 import pytest
 
-from e2e.key_values import EXAMPLE, OPTIONS, Clients, History, KeyValueCluster, method, request
+from e2e.key_values import EXAMPLE, Clients, History, KeyValueCluster, call, call_through, connected
 from pyraft_lite.sim.linearizability import NotLinearizable, check
 from pyraft_lite.sim.models import CompareAndSet, Get, KeyValue, Put
 
 CARELESS = Path(__file__).parent / "careless_kv_store.py"
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@contextlib.contextmanager
-def connected(cluster: KeyValueCluster, name: str) -> Iterator[grpc.Channel]:
-    """A channel to this very node."""
-    with grpc.insecure_channel(cluster.nodes[name].address, options=OPTIONS) as channel:
-        grpc.channel_ready_future(channel).result(10)
-        yield channel
-
-
-def call(cluster: KeyValueCluster, history: History, name: str, input: Get | Put) -> None:
-    """Has this very node do something, and notes it."""
-    with connected(cluster, name) as channel:
-        call_through(channel, history, input)
-
-
-def call_through(channel: grpc.Channel, history: History, input: Get | Put) -> None:
-    with contextlib.suppress(grpc.RpcError), history.note(input) as answered:
-        answered(channel.unary_unary(method(input))(request(input), timeout=10))
 
 
 # -- clients against a cluster that is maltreated -----------------------------------------------------------------
@@ -172,9 +152,9 @@ def read_at_a_leader_that_hung(tmp_path: Path, program: Path, flags: Sequence[st
         with connected(cluster, leader) as channel:
             with cluster.paused(leader):
                 call(cluster, history, cluster.leader_but(leader), Put("x", "new"))
-                for _ in range(20):
-                    readers.submit(call_through, channel, history, Get("x"))
-            readers.shutdown()
+                reads = [readers.submit(call_through, channel, history, Get("x")) for _ in range(20)]
+            for read in reads:
+                read.result()
         call(cluster, history, cluster.leader(), Get("x"))
     return history
 
