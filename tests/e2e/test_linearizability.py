@@ -12,6 +12,8 @@ from e2e.key_values import EXAMPLE, Clients, History, KeyValueCluster, call, cal
 from pyraft_lite.sim.linearizability import NotLinearizable, check
 from pyraft_lite.sim.models import CompareAndSet, Get, KeyValue, Put
 
+INSTALLED = "installed remote snapshot"
+
 CARELESS = Path(__file__).parent / "careless_kv_store.py"
 
 pytestmark = pytest.mark.timeout(120)
@@ -80,9 +82,15 @@ def leadership_transferred(cluster: KeyValueCluster) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def snapshot_taken(cluster: KeyValueCluster) -> Iterator[None]:
-    cluster.check_raftadmin("--leader", cluster.target, "snapshot")
+def follower_away_for_longer_than_the_log_reaches(cluster: KeyValueCluster) -> Iterator[None]:
+    follower = cluster.followers()[0]
+    log = cluster.nodes[follower].log
+    before = log.read_text().count(INSTALLED)
+    cluster.kill(follower)
     yield
+    cluster.check_raftadmin("--leader", cluster.target, "snapshot")
+    cluster.start(follower)
+    cluster.wait_for(lambda: log.read_text().count(INSTALLED) > before, f"{follower} gets a snapshot")
 
 
 Fault = Callable[[KeyValueCluster], AbstractContextManager[None]]
@@ -93,7 +101,7 @@ FAULTS: dict[int, list[Fault]] = {
         follower_killed,
         leadership_transferred,
         leader_paused,
-        snapshot_taken,
+        follower_away_for_longer_than_the_log_reaches,
         leader_killed_with_entries_that_nobody_else_has,
         leader_paused,
         all_killed,
@@ -102,6 +110,7 @@ FAULTS: dict[int, list[Fault]] = {
         leader_and_follower_killed,
         leader_paused,
         leadership_transferred,
+        follower_away_for_longer_than_the_log_reaches,
         leader_and_follower_killed,
     ],
 }
