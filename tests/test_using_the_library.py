@@ -37,18 +37,15 @@ def test_the_walk_through_works_as_it_is_written(tmp_path: Path) -> None:
         client, script = client.replace(written, str(free)), script.replace(written, str(free))
     (tmp_path / "client.py").write_text(client)
     (tmp_path / "walk-through").write_text(script)
-    process = subprocess.Popen(
-        ["bash", "walk-through"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    output, errors = tmp_path / "output", tmp_path / "errors"
+    with output.open("w") as stdout, errors.open("w") as stderr:
+        process = subprocess.Popen(
+            ["bash", "walk-through"], cwd=tmp_path, stdout=stdout, stderr=stderr, start_new_session=True
+        )
     try:
-        output, errors = process.communicate(timeout=60)
+        process.wait(60)
     finally:
         for pid in processes_of_session(process.pid):
             os.kill(pid, signal.SIGKILL)
-    assert process.returncode == 0, errors
-    assert output.splitlines() == ["colour was None, is red", "colour was red, is red"]
+    assert process.returncode == 0, errors.read_text()
+    assert output.read_text().splitlines() == ["colour was None, is red", "colour was red, is red"]
