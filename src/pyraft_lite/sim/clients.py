@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from pyraft_lite.sim.node import SimulatedNode
     from pyraft_lite.sim.simulation import Simulation
 
-FEWEST_VOTERS = 1
-"""No change takes a vote away below this."""
-
 LEADER_ASKED = 0.9
 """How often the leader is asked, if there is one; else anybody."""
 
@@ -90,7 +87,7 @@ class Clients:
 
     def _change_membership(self, node: SimulatedNode) -> None:
         command = self._dice.choice(list(ChangeCommand))
-        if len(node.core.configurations.latest.voters) <= FEWEST_VOTERS:
+        if len(node.core.configurations.latest.voters) <= self._simulation.profile.fewest_voters:
             command = ChangeCommand.ADD_VOTER
         server = self._dice.choice(self._simulation.nodes)
         change = Change(command, server.name, server.address)

@@ -52,6 +52,7 @@ class Profile:
         fault_lasts: The mean duration of a fault.
         requests: How many requests of clients per second.
         transfers, changes, snapshots: How many of these operators ask for per second.
+        fewest_voters: No change takes a vote away below that.
         clock_drift: By which part a node's clock may run faster or slower.
     """
 
@@ -71,6 +72,7 @@ class Profile:
     transfers: float = 0.6
     changes: float = 1.5
     snapshots: float = 0.9
+    fewest_voters: int = 2
     clock_drift: float = 0.05
 
 
@@ -172,9 +174,12 @@ PROFILES: Mapping[str, Callable[[random.Random], Profile]] = {
         fault_lasts=0.8,
         requests=60.0,
     ),
-    "transfers": _only({Kind.DELAY: 3, Kind.PARTITION: 2, Kind.CRASH: 2, Kind.PAUSE: 2}, transfers=5.0),
+    "transfers": _only(
+        {Kind.SLOW_LINK: 4, Kind.DELAY: 2, Kind.PARTITION: 1, Kind.CRASH: 1, Kind.PAUSE: 1}, transfers=8.0, changes=0.3
+    ),
     "leases": leases,
     "membership": _only({Kind.CRASH: 3, Kind.PARTITION: 4, Kind.SNAPSHOT: 1}, changes=6.0, transfers=1.0),
+    "removals": _only({Kind.CRASH: 3, Kind.PARTITION: 2}, voters=3, spares=0, changes=6.0, fewest_voters=1),
     "overload": overload,
 }
 """By name: what makes a profile from dice."""

@@ -24,7 +24,7 @@ def entries_of_old_terms_are_committed_by_counting(patch: pytest.MonkeyPatch) ->
     patch.setattr(Leader, "_commit", commit)
 
 
-@mutant("R6")
+@mutant("R6", budget=200)
 def a_follower_commits_up_to_its_own_end(patch: pytest.MonkeyPatch) -> None:
     """min(leader_commit, own last index), though the own log may differ beyond what was verified."""
     original = appending._append_new
@@ -79,7 +79,7 @@ def nonvoters_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leader, "_commit", commit)
 
 
-@mutant("R12", "R9")
+@mutant("R12", "R9", budget=200)
 def a_removed_leader_counts_itself(patch: pytest.MonkeyPatch) -> None:
     """A leader that is no voter any more counts its own log still."""
 

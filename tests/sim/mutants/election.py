@@ -19,7 +19,7 @@ def vote_without_the_log_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(voting, "_log_refusal", lambda core, request: "")
 
 
-@mutant("R2")
+@mutant("R2", budget=200)
 def log_check_by_index_alone(patch: pytest.MonkeyPatch) -> None:
     """The longer log wins, whatever its last term."""
 
@@ -93,7 +93,7 @@ def own_vote_counts_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Candidate, "_stand", stand)
 
 
-@mutant("R1")
+@mutant("R1", budget=200)
 def pre_votes_count_as_votes(patch: pytest.MonkeyPatch) -> None:
     """Who would vote for a candidate is taken to have done so."""
     original = Candidate._stand
@@ -133,13 +133,13 @@ def a_pre_vote_puts_off_the_election(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "handle_pre_vote", handle)
 
 
-@mutant("R2", "R10", profile="membership")
+@mutant("R2", "R10", budget=400, profile="membership")
 def a_stale_configuration_refuses_the_only_possible_leader(patch: pytest.MonkeyPatch) -> None:
     """A candidate that is not in our configuration is refused, though its longer log may say that it is a voter."""
     patch.setattr(voting, "_may_be_stale", lambda core, request: False)
 
 
-@mutant("R12", budget=600, profile="membership")
+@mutant("R12", budget=200, profile="removals")
 def who_is_removed_never_stands(patch: pytest.MonkeyPatch) -> None:
     """A server does not stand once the entry that removes it is appended, though only it may be able to win."""
     patch.setattr(Follower, "_may_stand", lambda role: role.core.configurations.latest.is_voter(role.core.me.id))

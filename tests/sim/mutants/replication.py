@@ -15,7 +15,7 @@ from pyraft_lite.core.replication import Replication
 from pyraft_lite.core.settings import MAX_APPEND_ENTRIES
 
 
-@mutant("R7")
+@mutant("R7", budget=200)
 def duplicates_truncate(patch: pytest.MonkeyPatch) -> None:
     """An append that arrives late cuts off what came after it, conflict or not."""
 
@@ -115,7 +115,7 @@ def lost_messages_of_a_pipeline_are_not_sent_again(patch: pytest.MonkeyPatch) ->
     patch.setattr(Replication, "_rejected", lambda replication, peer, sent, response: replication._back_off(peer))
 
 
-@mutant("R5")
+@mutant("R5", budget=200)
 def a_newer_term_is_ignored(patch: pytest.MonkeyPatch) -> None:
     """A leader that is told of a newer term leads on."""
     original = Core._dispatch
@@ -156,7 +156,7 @@ def the_match_follows_every_answer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replication, "_accepted", accepted)
 
 
-@mutant("R8", "R9", profile="transfers")
+@mutant("R8", "R9", budget=200, profile="transfers")
 def answers_of_an_earlier_term_count(patch: pytest.MonkeyPatch) -> None:
     """The names of requests begin anew with each leadership, so that late answers count for what is sent now."""
     original = Core.lead

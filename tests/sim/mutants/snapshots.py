@@ -26,7 +26,7 @@ def a_conflicting_log_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "drop_log", drop_log)
 
 
-@mutant("R15", profile="snapshots")
+@mutant("R15", budget=200, profile="snapshots")
 def a_dropped_log_leaves_what_was_compacted(patch: pytest.MonkeyPatch) -> None:
     """Entries that the log has compacted, and the disk not deleted yet, stay when the log is dropped."""
     original = Core.drop_log

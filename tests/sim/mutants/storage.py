@@ -28,7 +28,7 @@ def success_leaves_before_the_entries_are_durable(patch: pytest.MonkeyPatch) -> 
     patch.setattr(Core, "respond", respond)
 
 
-@mutant("R3")
+@mutant("R3", budget=200)
 def truncated_entries_count_as_durable(patch: pytest.MonkeyPatch) -> None:
     """A write that a truncation has overtaken makes the new entries count as durable."""
 

@@ -13,7 +13,7 @@ from pyraft_lite.core.messages import TimeoutNowResponse
 from pyraft_lite.core.transfer import Transfer
 
 
-@mutant("R14", "R16", profile="leases")
+@mutant("R14", "R16", budget=400, profile="leases")
 def a_late_timeout_now_counts(patch: pytest.MonkeyPatch) -> None:
     """TimeoutNow of a leader that was replaced since has its receiver stand."""
 
@@ -25,7 +25,7 @@ def a_late_timeout_now_counts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "handle_timeout_now", handle)
 
 
-@mutant("R14", profile="transfers")
+@mutant("R14", budget=200, profile="transfers")
 def a_transfer_never_ends(patch: pytest.MonkeyPatch) -> None:
     """A transfer whose target does not take over keeps the leader from all work for ever."""
     patch.setattr(Transfer, "tick", lambda transfer: None)

@@ -15,18 +15,23 @@ from pyraft_lite.sim.violation import Violation
 if TYPE_CHECKING:
     from pyraft_lite.core.events import Event
     from pyraft_lite.sim.node import SimulatedNode
+    from pyraft_lite.sim.simulation import Simulation
 
 
 class CommitQuorum(Invariant):
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation)
+        self._committed = 0  # the greatest commit index of any node ever, whatever it forgot in a crash since
+
     def stepped(self, node: SimulatedNode, event: Event, outcome: list[Effect]) -> None:
         core = node.core
+        self._committed = max(self._committed, core.commit_index)
         if core.state is not State.LEADER:
             return
         configurations = core.configurations
-        committed = max(core.commit_index, len(self.simulation.committed))
-        if configurations.latest_index > committed:
+        if configurations.latest_index > self._committed:
             before, _ = configurations.at(configurations.latest_index - 1)
-            if before > committed:
+            if before > self._committed:
                 both = f"{before} and {configurations.latest_index}"
                 raise Violation("one change at a time", f"{node.name} has uncommitted configurations {both}")
         for effect in outcome:

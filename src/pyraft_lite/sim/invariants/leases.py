@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Leases(Invariant):
     def elected(self, node: SimulatedNode, term: int) -> None:
         for other in self.simulation.nodes:
-            if other is node or not other.is_running or not isinstance(other.core.role, Leader):
+            if not other.is_running or not isinstance(other.core.role, Leader) or other.core.term >= term:
                 continue
             other.core.now = other.clock()  # as a read would find it that comes now
             if other.core.role.lease_holds():
