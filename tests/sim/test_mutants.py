@@ -1,9 +1,11 @@
 """The simulator finds known bugs. All of them, several times over: scripts/simulate --mutants."""
 
+from random import Random
+
 import pytest
 from mutants import MUTANTS, Mutant
 
-from pyraft_lite.sim import Simulation, Violation
+from pyraft_lite.sim import PROFILES, Simulation, Violation
 
 QUICK = [
     "vote_leaves_before_it_is_durable",
@@ -30,7 +32,7 @@ def test_a_known_bug_is_found(mutant: Mutant) -> None:
     with mutant.put_back():
         for seed in range(mutant.budget):
             try:
-                Simulation(seed).run()
+                Simulation(seed, PROFILES[mutant.profile](Random(seed)) if mutant.profile else None).run()
             except Violation:
                 return
     pytest.fail(f"not found within {mutant.budget} seeds")
