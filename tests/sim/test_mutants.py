@@ -10,12 +10,12 @@ from pyraft_lite.sim import PROFILES, Simulation, Violation
 QUICK = [
     "vote_leaves_before_it_is_durable",
     "own_write_counts_before_it_is_durable",
-    "a_follower_commits_up_to_its_own_end",
+    "a_follower_believes_the_commit_index",
     "duplicates_truncate",
     "changes_do_not_wait_for_each_other",
-    "a_read_without_the_round",
+    "a_read_before_the_no_op_commits",
     "compaction_beyond_the_snapshot",
-    "a_transfer_never_ends",
+    "a_transfer_blocks_the_next_leadership",
 ]
 """Some of each kind that take few seeds."""
 

@@ -13,7 +13,7 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.events import Event
 from pyraft_lite.sim.clients import Clients
 from pyraft_lite.sim.faults import Faults, draw_plan
-from pyraft_lite.sim.invariants import ALL
+from pyraft_lite.sim.invariants import ALL, Invariant
 from pyraft_lite.sim.network import Network
 from pyraft_lite.sim.node import SimulatedNode
 from pyraft_lite.sim.oracle import Oracle
@@ -93,6 +93,7 @@ class Simulation:
         self.nodes = [self._make_node(number) for number in range(self.profile.voters + self.profile.spares)]
         self.clients = Clients(self)
         self._invariants = [invariant(self) for invariant in ALL]
+        self._watch_steps = [each.stepped for each in self._invariants if type(each).stepped is not Invariant.stepped]
         self._faults = Faults(self, self.plan)
         self._observer = observer
         self._steps = 0
@@ -142,8 +143,8 @@ class Simulation:
         self._hash.update(repr(seen).encode())
         if self._observer is not None:
             self._observer(self.world.now, node.name, event, outcome)
-        for invariant in self._invariants:
-            invariant.stepped(node, event, outcome)
+        for check in self._watch_steps:
+            check(node, event, outcome)
 
     def applied(self, node: SimulatedNode, entry: Entry) -> None:
         """A node is about to apply an entry."""
