@@ -24,7 +24,7 @@ def entries_of_old_terms_are_committed_by_counting(patch: pytest.MonkeyPatch) ->
     patch.setattr(Leader, "_commit", commit)
 
 
-@mutant("R6", budget=200)
+@mutant("R6", budget=400)
 def a_follower_commits_up_to_its_own_end(patch: pytest.MonkeyPatch) -> None:
     """min(leader_commit, own last index), though the own log may differ beyond what was verified."""
     original = appending._append_new

@@ -19,7 +19,7 @@ def vote_without_the_log_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(voting, "_log_refusal", lambda core, request: "")
 
 
-@mutant("R2", budget=200)
+@mutant("R2", budget=400)
 def log_check_by_index_alone(patch: pytest.MonkeyPatch) -> None:
     """The longer log wins, whatever its last term."""
 
@@ -133,7 +133,7 @@ def a_pre_vote_puts_off_the_election(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node, "handle_pre_vote", handle)
 
 
-@mutant("R2", "R10", budget=400, profile="membership")
+@mutant("R2", "R10", budget=1500, profile="membership")
 def a_stale_configuration_refuses_the_only_possible_leader(patch: pytest.MonkeyPatch) -> None:
     """A candidate that is not in our configuration is refused, though its longer log may say that it is a voter."""
     patch.setattr(voting, "_may_be_stale", lambda core, request: False)

@@ -62,7 +62,7 @@ def the_lease_never_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leader, "lease_holds", lambda leader: not leader.transfer.voids_lease)
 
 
-@mutant("R16", budget=400, profile="leases")
+@mutant("R16", budget=1500, profile="leases")
 def the_lease_survives_a_restart_of_its_voters(patch: pytest.MonkeyPatch) -> None:
     """A voter that restarts forgets that it has just promised a leader not to vote."""
     original = voting._knows_live_leader_besides

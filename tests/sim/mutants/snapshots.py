@@ -13,7 +13,7 @@ from pyraft_lite.core.progress import Progress, Purpose
 from pyraft_lite.core.replication import Replication
 
 
-@mutant("R15")
+@mutant("R15", budget=300, profile="snapshots")
 def a_conflicting_log_is_kept(patch: pytest.MonkeyPatch) -> None:
     """A snapshot is put under a log that has another entry in its last place."""
 

@@ -13,7 +13,7 @@ from pyraft_lite.core.messages import TimeoutNowResponse
 from pyraft_lite.core.transfer import Transfer
 
 
-@mutant("R14", "R16", budget=400, profile="leases")
+@mutant("R14", "R16", budget=1500, profile="leases")
 def a_late_timeout_now_counts(patch: pytest.MonkeyPatch) -> None:
     """TimeoutNow of a leader that was replaced since has its receiver stand."""
 
