@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grpc
 
+import engines
 from pyraft_lite.core.entry import EntryType
 from pyraft_lite.rpc.pb import example_pb2
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
@@ -14,6 +15,7 @@ from raftexample.dutch import number_word
 from raftexample.local_cluster import LocalCluster, program
 
 QUICK = (
+    *("--grpc_engine", engines.chosen),
     *("--heartbeat_timeout", "600ms"),
     *("--election_timeout", "600ms"),
     *("--leader_lease_timeout", "500ms"),
