@@ -218,7 +218,8 @@ async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:
     async with serving_node(None) as (bob, _), calling() as transport:
         with pytest.raises(TransportError, match="raft is not running yet"):
             await transport.send(bob, VOTE)
-        with pytest.raises(TransportError, match="raft is not running yet"):
+        # A stream may end before its first request is sent, and then grpcio does not say why.
+        with pytest.raises(TransportError, match=r"raft is not running yet|the peer ended the stream"):
             await transport.pipeline(bob).send(append(1))
 
 

@@ -19,8 +19,8 @@ import grpc
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-ENGINES = ("h2corn", "grpcio")
-"""The names of the engines, the preferred one first; ``docs/engines.md`` says why."""
+ENGINES = ("grpcio", "h2corn")
+"""The names of the engines, the default one first; ``docs/engines.md`` says why."""
 
 
 class CallContext(Protocol):
@@ -100,7 +100,7 @@ class ServerEngine(HandlerRegistry, Protocol):
 
 
 def available_engines() -> tuple[str, ...]:
-    """The names of the engines that are installed, the preferred one first."""
+    """The names of the engines that are installed, the default one first."""
     return tuple(name for name in ENGINES if name == "grpcio" or importlib.util.find_spec(name))
 
 

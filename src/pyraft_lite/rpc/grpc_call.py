@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import grpc
@@ -18,9 +18,12 @@ from pyraft_lite.rpc.grpc_headers import (
 )
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 
+EOF = grpc.aio.EOF  # type: ignore[attr-defined]
+"""What reading a stream gives after the last request."""
+
 logger = logging.getLogger(__name__)
 
-Event: TypeAlias = dict[str, Any]
+Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 
@@ -163,7 +166,7 @@ class Call:
             payload = await self._next_payload()
         except framing.FramingError as error:
             await self.abort(error.code, error.details)
-        return grpc.aio.EOF if payload is None else self._method.deserialize(payload)
+        return EOF if payload is None else self._method.deserialize(payload)
 
     async def write(self, message: Any) -> None:
         """See :meth:`CallContext.write`."""
@@ -215,9 +218,11 @@ class Call:
             self._deadline = loop.time() + parse_timeout(timeout)
         except ValueError as error:
             await self.abort(grpc.StatusCode.INTERNAL, str(error))
-        return loop.call_at(self._deadline, self._expire, asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        return loop.call_at(self._deadline, self._expire, task)
 
-    def _expire(self, task: "asyncio.Task[None]") -> None:
+    def _expire(self, task: "asyncio.Task[Any]") -> None:
         self._expired = True
         task.cancel()
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from pyraft_lite.rpc.engine import MethodHandler
-from pyraft_lite.rpc.grpc_call import Call, Method
+from pyraft_lite.rpc.grpc_call import EOF, Call, Method
 
 
 def method_of(path: str, handler: MethodHandler) -> Method:
@@ -42,7 +42,7 @@ async def _stream_stream(call: Call, behaviour: Callable[..., Any]) -> None:
 async def _only(call: Call) -> Any:
     """The request of a method that takes one."""
     request = await call.read()
-    if request is grpc.aio.EOF:
+    if request is EOF:
         await call.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no request: the method takes one")
     return request
 
@@ -67,6 +67,6 @@ class _Requests(AsyncIterator[Any]):
 
     async def __anext__(self) -> Any:
         request = await self._call.read()
-        if request is grpc.aio.EOF:
+        if request is EOF:
             raise StopAsyncIteration
         return request

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import h2corn
@@ -51,8 +52,9 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-class _CallDetails(NamedTuple):
-    """A :class:`grpc.HandlerCallDetails`."""
+@dataclass(frozen=True, slots=True)
+class _CallDetails(grpc.HandlerCallDetails):
+    """What a generic handler is asked with."""
 
     method: str
     invocation_metadata: Metadata
@@ -103,7 +105,7 @@ class H2cornEngine:
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
-    async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """The ASGI application: answers one request."""
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
@@ -150,4 +152,4 @@ def _no_banner(*_: object) -> None:
     """Takes the place of h2corn's greeting on stderr, which is the node's own log; there is no option for it."""
 
 
-h2corn._lib.emit_banner = _no_banner
+h2corn._lib.emit_banner = _no_banner  # type: ignore[assignment]
