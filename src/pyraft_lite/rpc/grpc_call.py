@@ -31,6 +31,7 @@ _HEADERS = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", fr
 
 # What most calls send, made once. The server only reads it.
 _START: Event = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
+_NOTHING: Event = {"type": "http.response.body", "body": b"", "more_body": True}
 _OK: Event = {"type": "http.response.trailers", "headers": encode_status(grpc.StatusCode.OK, "")}
 
 _ENCODINGS = {
@@ -135,6 +136,7 @@ class Call:
         if self._started:
             raise grpc.aio.UsageError("the initial metadata has been sent already")
         await self._deliver(self._start(encode_metadata(metadata)))
+        await self._deliver(_NOTHING)  # Else the server keeps the headers until there is a response.
 
     def set_trailing_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """See :meth:`CallContext.set_trailing_metadata`."""
@@ -191,10 +193,12 @@ class Call:
                 self._code, self._details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
             else:
                 self._code, self._details = grpc.StatusCode.CANCELLED, ""
+        except grpc.aio.AbortError:
+            self._code = self._code or grpc.StatusCode.UNKNOWN
         except Exception as error:
-            if self._code is None:
-                self._code, self._details = grpc.StatusCode.UNKNOWN, f"Unexpected {type(error)}: {error}"
-                logger.exception("%s failed unexpectedly", self._method.path)
+            self._code = self._code or grpc.StatusCode.UNKNOWN
+            self._details = f"Unexpected {type(error)}: {error}"
+            logger.exception("%s failed unexpectedly", self._method.path)
         finally:
             if timer is not None:
                 timer.cancel()

@@ -67,6 +67,7 @@ class H2cornEngine:
         self._grace = grace
         self._generic: list[GenericHandler] = []
         self._methods: dict[bytes, Method] = {}
+        self._listening: list[socket.socket] = []
         self._server: h2corn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -80,8 +81,8 @@ class H2cornEngine:
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""
-        with ExitStack() as ours:
-            sockets = [ours.enter_context(each) for each in await bind_all(address)]
+        with ExitStack() as undo:
+            sockets = [undo.enter_context(each) for each in await bind_all(address)]
             try:
                 for each in sockets:
                     for option in _KEEPALIVE:
@@ -95,12 +96,18 @@ class H2cornEngine:
             self._server = h2corn.Server(self._serve, config)
             self._serving = asyncio.create_task(self._server.serve())
             await self._server.wait_started()
+            self._listening = sockets
+            undo.pop_all()
         return port
 
     async def stop(self) -> None:
         """See :meth:`ServerEngine.stop`."""
         if self._server is not None and self._serving is not None:
             self._server.shutdown()
+            while self._listening:
+                # h2corn accepts no more, but closes its ends only when all calls are done: refuse who comes meanwhile.
+                with self._listening.pop() as each:
+                    each.shutdown(socket.SHUT_RDWR)
             await self._serving
 
     # -- requests ---------------------------------------------------------------------------------------------------
