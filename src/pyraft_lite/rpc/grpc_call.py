@@ -222,7 +222,7 @@ class Call:
             self._deadline = loop.time() + parse_timeout(timeout)
         except ValueError as error:
             await self.abort(grpc.StatusCode.INTERNAL, str(error))
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None
         return loop.call_at(self._deadline, self._expire, task)
 
