@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyraft_lite.rpc.grpc_headers import (
+    MetadataError,
     decode_metadata,
     encode_metadata,
     encode_status,
@@ -78,5 +79,10 @@ def test_what_http2_and_grpc_have_a_use_for_is_no_metadata() -> None:
 
 
 def test_binary_metadata_that_is_not_base64_is_refused_with_its_name() -> None:
-    with pytest.raises(ValueError, match="invalid metadata some-bin"):
+    with pytest.raises(MetadataError, match="invalid metadata some-bin"):
         decode_metadata([(b"some-bin", b"!")])
+
+
+def test_text_metadata_that_is_not_ascii_is_refused_with_its_name() -> None:
+    with pytest.raises(MetadataError, match="invalid metadata some: .*ascii"):
+        decode_metadata([(b"some", "é".encode())])

@@ -119,10 +119,15 @@ async def test_a_deadline_ends_the_call_even_if_the_client_does_not(
     assert answer.status == code(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-async def test_metadata_that_is_not_base64_is_an_error(client: H2Client) -> None:
-    answer = await client.request(ECHO, [frame(b"")], {b"broken-bin": b"!"})
-    assert answer.status == code(grpc.StatusCode.UNKNOWN)
-    assert b"invalid metadata broken-bin" in answer.message
+@pytest.mark.parametrize("path", [ECHO, b"/test.Echo/Nothing"])
+async def test_metadata_that_is_not_base64_is_an_error(client: H2Client, path: bytes) -> None:
+    answer = await client.request(path, [frame(b"")], {b"broken-bin": b"!"})
+    assert answer.status == INTERNAL
+    assert answer.message.startswith(b"invalid metadata broken-bin")
+
+
+async def test_a_query_is_no_part_of_a_method(client: H2Client) -> None:
+    assert (await client.request(ECHO + b"?a=b", [frame(b"")])).status == UNIMPLEMENTED
 
 
 # -- messages ---------------------------------------------------------------------------------------------------------

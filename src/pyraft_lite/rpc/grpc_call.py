@@ -11,6 +11,7 @@ from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.grpc_headers import (
     Headers,
     Metadata,
+    MetadataError,
     decode_metadata,
     encode_metadata,
     encode_status,
@@ -193,6 +194,8 @@ class Call:
                 self._code, self._details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
             else:
                 self._code, self._details = grpc.StatusCode.CANCELLED, ""
+        except MetadataError as error:
+            self._code, self._details = grpc.StatusCode.INTERNAL, str(error)
         except grpc.aio.AbortError:
             self._code = self._code or grpc.StatusCode.UNKNOWN
         except Exception as error:

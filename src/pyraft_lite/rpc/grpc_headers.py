@@ -26,6 +26,10 @@ _PLAIN = re.compile(r"[ -$&-~]*")
 _TO_ESCAPE = re.compile(rb"[^ -$&-~]")
 
 
+class MetadataError(Exception):
+    """A header is no metadata; the message names it and says why."""
+
+
 def parse_timeout(value: bytes) -> float:
     """The seconds that a ``grpc-timeout`` stands for.
 
@@ -42,7 +46,7 @@ def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """The metadata among ``headers``; values whose names end in ``-bin`` are bytes.
 
     Raises:
-        ValueError: a value is not what its name says.
+        MetadataError: a value is not what its name says.
     """
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers:
@@ -52,7 +56,7 @@ def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
         if name.endswith(b"-bin"):
             metadata.extend((key, _decode_binary(key, part)) for part in value.split(b","))
         else:
-            metadata.append((key, value.decode("ascii")))
+            metadata.append((key, _decode_text(key, value)))
     return tuple(metadata)
 
 
@@ -80,7 +84,14 @@ def _decode_binary(key: str, value: bytes) -> bytes:
     try:
         return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
     except binascii.Error as error:
-        raise ValueError(f"invalid metadata {key}: {error}") from error
+        raise MetadataError(f"invalid metadata {key}: {error}") from error
+
+
+def _decode_text(key: str, value: bytes) -> str:
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"invalid metadata {key}: {error}") from error
 
 
 def _encode_value(key: str, value: str | bytes) -> bytes:

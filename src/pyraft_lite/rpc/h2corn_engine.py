@@ -14,7 +14,7 @@ import h2corn._lib
 
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
 from pyraft_lite.rpc.grpc_call import Call, Event, Method, Receive, Send, trailers_only
-from pyraft_lite.rpc.grpc_headers import Headers, Metadata, decode_metadata, encode_status
+from pyraft_lite.rpc.grpc_headers import Headers, Metadata, MetadataError, decode_metadata, encode_status
 from pyraft_lite.rpc.grpc_methods import method_of
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import ListenError, bind_all
@@ -124,11 +124,17 @@ class H2cornEngine:
         refused = _refusal(scope["method"], headers)
         if refused is None:
             path = scope["raw_path"]
-            method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
-            if method is not None:
-                await Call(method, fields, headers, receive, send).run()
-                return
-            refused = trailers_only(encode_status(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
+            if scope["query_string"]:  # To gRPC it is a part of the path.
+                path += b"?" + scope["query_string"]
+            try:
+                method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
+            except MetadataError as error:
+                refused = trailers_only(encode_status(grpc.StatusCode.INTERNAL, str(error)))
+            else:
+                if method is not None:
+                    await Call(method, fields, headers, receive, send).run()
+                    return
+                refused = trailers_only(encode_status(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
         await send(refused)
         await send({"type": "http.response.body", "body": b""})
 
