@@ -1,6 +1,7 @@
 """A service that does what gRPC's interoperability tests ask of theirs; its messages are plain bytes."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -76,6 +77,14 @@ class EchoService:
         self.ended.set_result("released")
         return request
 
+    async def ignore_cancellation(self, request: bytes, context: CallContext) -> bytes:
+        self.started.set()
+        while not self.release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.release.wait()
+        self.ended.set_result("released")
+        return request
+
     # -- streams --
 
     async def collect(self, requests: AsyncIterator[bytes], context: CallContext) -> bytes:
@@ -148,6 +157,7 @@ def add_echo_service(service: EchoService, engine: ServerEngine) -> None:
             name: unary_unary(getattr(service, name.lower()))
             for name in ("Echo", "Compressed", "Status", "Abort", "Swallow", "Fail", "Unimplemented", "Sleep")
         },
+        "IgnoreCancellation": unary_unary(service.ignore_cancellation),
         "Collect": grpc.stream_unary_rpc_method_handler(service.collect),
         "Ignore": grpc.stream_unary_rpc_method_handler(service.ignore),
         "Send": grpc.unary_stream_rpc_method_handler(service.send),

@@ -84,5 +84,5 @@ def test_binary_metadata_that_is_not_base64_is_refused_with_its_name() -> None:
 
 
 def test_text_metadata_that_is_not_ascii_is_refused_with_its_name() -> None:
-    with pytest.raises(MetadataError, match="invalid metadata some: .*ascii"):
+    with pytest.raises(MetadataError, match=r"invalid metadata some: .*ascii"):
         decode_metadata([(b"some", "é".encode())])

@@ -342,3 +342,17 @@ async def test_what_does_not_end_within_the_grace_is_cancelled(name: str) -> Non
     assert await client.service.ended == "cancelled"
     with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
         await calls[0]
+
+
+@pytest.mark.parametrize("name", available_engines())
+async def test_a_call_that_does_not_let_itself_be_cancelled_does_not_keep_the_engine_from_stopping(name: str) -> None:
+    engine = new_engine(name, grace=0.1)
+    async with echoing(engine) as (service, address), grpc.aio.insecure_channel(address) as channel:
+        call = asyncio.ensure_future(channel.unary_unary("/test.Echo/IgnoreCancellation")(b""))
+        await service.started.wait()
+        await engine.stop()
+        assert not service.ended.done()
+        service.release.set()
+        assert await service.ended == "released"
+        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
+            await call

@@ -68,6 +68,11 @@ async def test_an_error_before_any_message_is_trailers_only(client: H2Client) ->
     assert (answer.body, answer.trailers) == (b"", None)
 
 
+async def test_a_response_is_dropped_if_the_servicer_says_that_the_call_failed(client: H2Client) -> None:
+    answer = await client.request(b"/test.Echo/Status", [frame(b"NOT_FOUND gone")])
+    assert (answer.status, answer.body) == (code(grpc.StatusCode.NOT_FOUND), b"")
+
+
 async def test_binary_metadata_goes_out_without_padding(client: H2Client) -> None:
     headers = {b"x-grpc-test-echo-trailing-bin": b"qw=="}
     answer = await client.request(ECHO, [frame(b"")], headers)

@@ -110,7 +110,10 @@ class H2cornEngine:
                 # h2corn accepts no more, but closes its ends only when all calls are done: refuse who comes meanwhile.
                 with self._listening.pop() as each:
                     each.shutdown(socket.SHUT_RDWR)
-            await self._serving
+            try:
+                await self._serving
+            except RuntimeError as error:  # Calls that do not let themselves be cancelled go on without us.
+                logger.warning("%s", error)
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
