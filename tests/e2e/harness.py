@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 
+import engines
 from pyraft_lite.core.entry import EntryType
 from pyraft_lite.rpc.client import call_leader, channel_options
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
@@ -21,6 +22,7 @@ from raftexample.dutch import number_word
 from raftexample.local_cluster import PATIENCE, LocalCluster, program
 
 QUICK = (
+    *("--grpc_engine", engines.chosen),
     *("--heartbeat_timeout", "600ms"),
     *("--election_timeout", "600ms"),
     *("--leader_lease_timeout", "500ms"),
