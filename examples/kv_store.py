@@ -25,8 +25,9 @@ from pyraft_lite.core.errors import RaftError, StorageError
 from pyraft_lite.core.messages import Peer
 from pyraft_lite.rpc.admin_service import AdminService
 from pyraft_lite.rpc.client import RAFT_LEADER
-from pyraft_lite.rpc.engine import CallContext, GenericHandler, GrpcioEngine, ListenError
+from pyraft_lite.rpc.engine import CallContext, GenericHandler, new_engine
 from pyraft_lite.rpc.health import LeaderHealth
+from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.rpc.pb.raft_admin_pb2_grpc import add_RaftAdminServicer_to_server
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import add_RaftTransportServicer_to_server
 from pyraft_lite.rpc.status import abort_with
@@ -171,14 +172,14 @@ async def run(config: Config, directory: Path, *, bootstrap: bool) -> None:
         service = KeyValueService(raft, key_values, lease_reads=config.settings.lease_reads)
         admin = AdminService(raft)
         health = LeaderHealth(raft, ["KeyValue", RAFT_LEADER])
-        engine = GrpcioEngine()
+        engine = new_engine("grpcio", DRAIN)
         engine.add_generic_rpc_handlers([service.handler])
         add_RaftAdminServicer_to_server(admin, engine)
         add_RaftTransportServicer_to_server(transport.service, engine)
         add_HealthServicer_to_server(health, engine)
         await engine.start(config.local_address)
         at_the_end.callback(admin.close)
-        at_the_end.push_async_callback(engine.stop, DRAIN)
+        at_the_end.push_async_callback(engine.stop)
         at_the_end.callback(transport.service.close)
         at_the_end.callback(health.close)
 
