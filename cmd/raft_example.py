@@ -11,7 +11,8 @@ import durationpy
 from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.settings import MAX_APPEND_ENTRIES, Settings
 from pyraft_lite.rpc.address import split_address
-from pyraft_lite.rpc.engine import ListenError
+from pyraft_lite.rpc.engine import ENGINES, available_engines
+from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
 from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import NodeOptions, run_node
@@ -58,6 +59,16 @@ class RaftId(click.ParamType[str]):
         return value
 
 
+class Engine(click.Choice[str]):
+    """An engine that is installed."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        name = super().convert(value, param, ctx)
+        if name not in available_engines():
+            self.fail(f"{name} is not installed: pip install 'raftexample[{name}]' installs it", param, ctx)
+        return name
+
+
 def seconds(value: float) -> str:
     """A default as it would be typed."""
     return durationpy.to_str(timedelta(seconds=value)) or "0s"
@@ -81,6 +92,7 @@ def seconds(value: float) -> str:
 @click.option("--snapshot_threshold", type=int, default=8192, help="Entries after which a snapshot is due.")
 @click.option("--trailing_logs", type=int, default=DEFAULTS.trailing_logs, help="Entries kept after a snapshot.")
 @click.option("--max_append_entries", type=int, default=MAX_APPEND_ENTRIES, help="Most entries in one message.")
+@click.option("--grpc_engine", type=Engine(ENGINES), default=available_engines()[0], help="What serves the port.")
 @click.option("--log_level", type=click.Choice(LEVELS, case_sensitive=False), default="info")
 @click.option("--log_format", type=click.Choice(FORMATS), default="text")
 def main(
@@ -99,6 +111,7 @@ def main(
     snapshot_threshold: int,
     trailing_logs: int,
     max_append_entries: int,
+    grpc_engine: str,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -131,6 +144,7 @@ def main(
         bootstrap=raft_bootstrap,
         forward_to_leader=forward_to_leader,
         exit_on_shutdown=exit_on_shutdown,
+        grpc_engine=grpc_engine,
     )
     try:
         asyncio.run(run_node(options))

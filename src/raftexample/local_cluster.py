@@ -48,11 +48,15 @@ class LocalNode:
 class LocalCluster:
     """Starts, kills and asks nodes. A context manager: at its end no process is left.
 
+    A subclass may run another program, if that serves RaftAdmin.
+
     Args:
         directory: Where data and logs go.
         names: The nodes' ids.
-        flags: Further flags for every node's ``raft-example``.
+        flags: Further flags for every node's program.
     """
+
+    bootstrap_flag = "--raft_bootstrap"
 
     def __init__(
         self, directory: Path, names: Sequence[str] = ("nodeA", "nodeB", "nodeC"), flags: Sequence[str] = ()
@@ -81,19 +85,17 @@ class LocalCluster:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    def program_of(self, name: str) -> list[str]:
+    def command(self, node: LocalNode) -> list[str]:
         """How to run a node."""
-        return program("raft_example")
+        return [
+            *program("raft_example"),
+            *("--raft_id", node.name, "--address", node.address, "--raft_data_dir", str(self.directory)),
+        ]
 
     def start(self, name: str, *flags: str) -> None:
         """Starts a node and returns once it serves; ``flags`` are for this start only."""
         node = self.nodes[name]
-        command = [
-            *self.program_of(name),
-            *("--raft_id", name, "--address", node.address, "--raft_data_dir", str(self.directory)),
-            *self.flags,
-            *flags,
-        ]
+        command = [*self.command(node), *self.flags, *flags]
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_for(lambda: self._serves(node), f"{name} serves")
@@ -101,7 +103,7 @@ class LocalCluster:
     def form(self) -> None:
         """Starts all nodes and makes them one cluster."""
         first, *others = self.nodes
-        self.start(first, "--raft_bootstrap")
+        self.start(first, self.bootstrap_flag)
         for name in others:
             self.start(name)
         self.leader()

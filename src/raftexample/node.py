@@ -15,7 +15,7 @@ from pyraft_lite.core.errors import CantBootstrapError, RaftError, StorageError
 from pyraft_lite.core.messages import Peer
 from pyraft_lite.rpc.address import is_loopback
 from pyraft_lite.rpc.admin_service import AdminService
-from pyraft_lite.rpc.engine import GrpcioEngine, ServerEngine
+from pyraft_lite.rpc.engine import new_engine
 from pyraft_lite.rpc.health import LeaderHealth
 from pyraft_lite.rpc.pb import example_pb2_grpc, raft_admin_pb2_grpc, raft_transport_pb2_grpc
 from pyraft_lite.rpc.reflection import add_reflection
@@ -46,6 +46,7 @@ class NodeOptions:
         bootstrap: Begin a new cluster of this one node.
         forward_to_leader: Pass writes and linearizable reads on to the leader.
         exit_on_shutdown: End the process when Raft is shut down by ``raftadmin shutdown`` or by removal.
+        grpc_engine: What serves the port, one of ``available_engines()``.
     """
 
     raft: Config
@@ -54,6 +55,7 @@ class NodeOptions:
     bootstrap: bool = False
     forward_to_leader: bool = False
     exit_on_shutdown: bool = False
+    grpc_engine: str
 
     @property
     def directory(self) -> Path:
@@ -114,7 +116,7 @@ async def _serving(
     options: NodeOptions, raft: Raft, tracker: WordTracker, transport: GrpcTransport
 ) -> AsyncIterator[None]:
     """Serves everything on one port; at the end takes no more calls and lets those under way end."""
-    engine: ServerEngine = GrpcioEngine()
+    engine = new_engine(options.grpc_engine, DRAIN)
     health = LeaderHealth(raft, LEADER_SERVICES)
     forwarder = LeaderForwarder() if options.forward_to_leader else None
     admin = AdminService(raft)
@@ -133,7 +135,7 @@ async def _serving(
     finally:
         health.close()
         transport.service.close()
-        await engine.stop(DRAIN)
+        await engine.stop()
         admin.close()
         if forwarder is not None:
             await forwarder.close()

@@ -9,10 +9,11 @@ from typing import Any
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from engines import chosen_engine
 from pyraft_lite.core.configuration import Configuration
 from pyraft_lite.core.errors import NotLeaderError, RaftError
 from pyraft_lite.rpc.admin_service import AdminService
-from pyraft_lite.rpc.engine import CallContext, GrpcioEngine
+from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.health import LeaderHealth
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleServicer, add_ExampleServicer_to_server
 from pyraft_lite.rpc.pb.raft_admin_pb2_grpc import add_RaftAdminServicer_to_server
@@ -118,7 +119,7 @@ async def serving(
     raft: ScriptedRaft, example: ExampleServicer | None = None, address: str = "127.0.0.1:0"
 ) -> AsyncIterator[str]:
     """Serves RaftAdmin, health, and Example if there is one, on a real port; yields the address."""
-    engine = GrpcioEngine()
+    engine = chosen_engine()
     admin = AdminService(raft)
     health = WatchedHealth(raft)
     add_RaftAdminServicer_to_server(admin, engine)
@@ -131,7 +132,7 @@ async def serving(
         yield f"{host}:{port}"
     finally:
         health.close()
-        await engine.stop(0)
+        await engine.stop()
         admin.close()
 
 

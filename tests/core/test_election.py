@@ -1,5 +1,6 @@
 """R1: how a node stands for election."""
 
+import pytest
 from driver import DIE, Node, candidate, configuration_entry, follower, log_of, members, peer
 
 from pyraft_lite.core import HardState, State
@@ -7,6 +8,7 @@ from pyraft_lite.core.effects import Note
 from pyraft_lite.core.events import RpcResponse
 from pyraft_lite.core.messages import (
     AppendEntriesRequest,
+    Peer,
     RequestPreVoteRequest,
     RequestPreVoteResponse,
     RequestVoteRequest,
@@ -233,7 +235,7 @@ def test_a_candidate_follows_the_leader_of_its_own_term():
 
 def test_timeout_now_skips_the_pre_vote_and_tells_the_voters_so():
     node = follower()
-    assert node.ask(TimeoutNowRequest(peer("B"))) == TimeoutNowResponse()
+    assert node.ask(TimeoutNowRequest(peer("B"), 1)) == TimeoutNowResponse()
     assert {request for _, request in node.sent(RequestVoteRequest)} == {
         RequestVoteRequest(2, peer("A"), 1, 1, leadership_transfer=True)
     }
@@ -241,18 +243,37 @@ def test_timeout_now_skips_the_pre_vote_and_tells_the_voters_so():
 
 def test_after_a_transfer_that_came_to_nothing_the_next_election_has_a_pre_vote():
     node = follower()
-    node.receive(TimeoutNowRequest(peer("B")))
+    node.receive(TimeoutNowRequest(peer("B"), 1))
     node.tick_at_deadline()
     assert len(node.sent(RequestPreVoteRequest)) == 2
 
 
 def test_timeout_now_moves_no_nonvoter_and_no_candidate():
     nonvoter = follower("BC", nonvoters="A")
-    nonvoter.ask(TimeoutNowRequest(peer("B")))
+    nonvoter.ask(TimeoutNowRequest(peer("B"), 1))
     assert nonvoter.core.state is State.FOLLOWER
     node = candidate()
-    node.ask(TimeoutNowRequest(peer("B")))
+    node.ask(TimeoutNowRequest(peer("B"), 1))
     assert node.sent(RequestVoteRequest) == []
+
+
+@pytest.mark.parametrize("request_", [TimeoutNowRequest(peer("B"), 2), TimeoutNowRequest(peer("C"))])
+def test_timeout_now_of_an_earlier_leader_is_refused(request_):
+    """Its transfer is long over, and the leader of now may have a lease."""
+    node = follower()
+    node.receive(AppendEntriesRequest(3, peer("B")))
+    rpc = node.receive(request_)
+    assert node.answers[rpc].error is not None
+    assert (node.core.state, node.sent(RequestVoteRequest)) == (State.FOLLOWER, [])
+
+
+@pytest.mark.parametrize("request_", [TimeoutNowRequest(peer("B")), TimeoutNowRequest(Peer("", ""))])
+def test_timeout_now_of_a_leader_that_does_not_say_its_term_or_its_name_counts(request_):
+    """As hashicorp/raft's, of its versions 1.7 and 1.1."""
+    node = follower()
+    node.receive(AppendEntriesRequest(3, peer("B")))
+    assert node.ask(request_) == TimeoutNowResponse()
+    assert node.core.state is State.CANDIDATE
 
 
 def test_answers_that_nobody_waits_for_are_ignored():

@@ -101,6 +101,15 @@ def test_a_snapshot_of_what_is_committed_already_is_not_received():
     assert node.of(ReceiveSnapshot) == []
 
 
+def test_a_snapshot_of_what_is_committed_already_is_answered_when_that_is_durable():
+    node = follower(term=4)
+    node.receive(AppendEntriesRequest(4, peer("B"), 1, 1, commands(2, 4, 4, 4, 4), leader_commit=5))
+    rpc = node.receive(install(meta=snapshot_of(5, 4, NEW_MEMBERS, 4)))
+    assert rpc not in node.answers
+    node.durable()
+    assert node.answers[rpc].response == InstallSnapshotResponse(4, True)
+
+
 def test_a_snapshot_that_was_overtaken_while_it_came_in_changes_nothing():
     node = follower(terms=[3] * 9)
     rpc = node.receive(install())

@@ -146,7 +146,7 @@ def test_a_log_that_cannot_be_read_stops_the_node():
     assert isinstance(node.outcomes["x"].error, LeadershipLostError)
 
 
-@pytest.mark.parametrize("request_", [RequestVoteRequest(7, peer("B"), 9, 9), TimeoutNowRequest(peer("B"))])
+@pytest.mark.parametrize("request_", [RequestVoteRequest(7, peer("B"), 9, 9), TimeoutNowRequest(peer("B"), 1)])
 def test_who_asks_when_the_log_turns_out_to_be_unreadable_is_answered_once(request_):
     node = follower(terms=[1] * 5)
     del node.store.log[6]

@@ -127,6 +127,13 @@ def test_with_the_lease_a_read_is_ready_at_once():
     assert node.unanswered == {}
 
 
+def test_votes_give_no_lease():
+    """Who voted for us, and has not heard from us, may vote for the next."""
+    node = new_leader(settings=LEASE)
+    read(node, lease=True)
+    assert node.outcomes == {}
+
+
 def test_the_lease_is_shorter_by_what_clocks_may_drift():
     node = leader(settings=LEASE)
     node.now += 0.44

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from harness import QUICK
 
+from e2e.harness import QUICK
 from raftexample.local_cluster import LocalCluster
 
 

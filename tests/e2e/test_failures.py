@@ -3,35 +3,27 @@
 import contextlib
 import resource
 import signal
-import threading
 from pathlib import Path
 
 import grpc
 import pytest
-from harness import HAMMER_LINE, HAMMER_WORDS, QUICK, add_word, finish, get_words, logged_words
 
+from e2e.harness import (
+    HAMMER_LINE,
+    HAMMER_WORDS,
+    QUICK,
+    Writers,
+    add_word,
+    assert_nothing_lost,
+    finish,
+    get_words,
+    logged_words,
+    progress,
+)
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import LocalCluster
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def progress(cluster: LocalCluster, beyond: int) -> None:
-    """Waits until some node has applied more than ``beyond``."""
-    cluster.wait_for(
-        lambda: max(cluster.applied_index(n) or 0 for n, node in cluster.nodes.items() if node.is_running) > beyond,
-        f"index {beyond} is applied",
-    )
-
-
-def assert_nothing_lost(cluster: LocalCluster, words: list[str]) -> None:
-    """Every word is in the log of every node, and all logs hold the same."""
-    cluster.wait_until_equal()
-    for name in cluster.nodes:
-        assert cluster.stop(name) == 0
-    logs = [logged_words(cluster, name) for name in cluster.nodes]
-    assert not set(words) - set(logs[0])
-    assert logs[0] == logs[1] == logs[2]
 
 
 def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path) -> None:
@@ -66,6 +58,33 @@ def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: st
         assert HAMMER_LINE.fullmatch(finish(hammer))
         cluster.start(victim)
         assert_nothing_lost(cluster, HAMMER_WORDS)
+
+
+def test_acknowledged_words_survive_the_death_of_one_node_after_another(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        with Writers(cluster) as writers:
+            for role in ("leader", "follower", "leader", "follower"):
+                writers.wait_for_more(50)
+                leader = cluster.leader()
+                victim = leader if role == "leader" else next(name for name in cluster.nodes if name != leader)
+                cluster.kill(victim)
+                writers.wait_for_more(50)
+                cluster.start(victim)
+        assert_nothing_lost(cluster, writers.acknowledged)
+
+
+def test_acknowledged_words_survive_the_death_of_all_nodes_at_once(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+        cluster.form()
+        with Writers(cluster) as writers:
+            writers.wait_for_more(100)
+            for name in cluster.nodes:
+                cluster.kill(name)
+            for name in cluster.nodes:
+                cluster.start(name)
+            writers.wait_for_more(100)
+        assert_nothing_lost(cluster, writers.acknowledged)
 
 
 def test_a_leader_that_hangs_is_replaced_and_rejoins_when_it_wakes(tmp_path: Path) -> None:
@@ -183,31 +202,3 @@ def test_without_a_quorum_writes_fail_and_with_it_they_work_again(tmp_path: Path
         add_word(cluster, cluster.leader(), "quorum")
         cluster.start(others[1])
         cluster.wait_until_equal()
-
-
-def test_a_leader_that_is_told_to_stop_hands_over_first(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path) as cluster:
-        cluster.form()
-        leader = cluster.leader()
-        others = [name for name in cluster.nodes if name != leader]
-        codes: list[int] = []
-        stopping = threading.Thread(target=lambda: codes.append(cluster.stop(leader)))
-        stopping.start()
-        successor = cluster.wait_for(
-            lambda: next((name for name in others if cluster.state(name) is State.LEADER), None), "another leads"
-        )
-        add_word(cluster, successor, "at once")
-        stopping.join()
-        assert codes == [0]
-        log = cluster.nodes[successor].log.read_text()
-        assert "heartbeat timeout reached" not in log, "it took over, it did not wait"
-
-
-def test_a_follower_that_stops_leaves_the_leader_alone(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
-        cluster.form()
-        leader = cluster.leader()
-        follower = next(name for name in cluster.nodes if name != leader)
-        assert cluster.stop(follower) == 0
-        add_word(cluster, leader, "still here")
-        assert cluster.leader() == leader

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from harness import QUICK, add_word, get_words, run_node, taken_port
 
+from e2e.harness import QUICK, add_word, get_words, run_node, taken_port
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import LocalCluster, LocalNode, free_ports, program
 
@@ -68,6 +69,15 @@ BAD_FLAGS = [
     (["--trailing_logs", "-1"], "trailing_logs"),
     (["--max_append_entries", "0"], "max_append_entries"),
     (["--max_append_entries", "1025"], "1025"),
+    (["--max_append_entries", "some"], "some"),
+    (["--raft_id", "."], "."),
+    (["--address", ""], "--address"),
+    (["--address", "127.0.0.1:-1"], "127.0.0.1:-1"),
+    (["--address", "[::1]:x"], "[::1]:x"),
+    (["--heartbeat_timeout", "inf"], "inf"),
+    (["--heartbeat_timeout", "nan"], "nan"),
+    (["--heartbeat_timeout", "9999999h"], "heartbeat_timeout"),
+    (["--heartbeat_timeout", "99999999999999999999h"], "99999999999999999999h"),
     (["--log_level", "loud"], "loud"),
     (["--log_format", "xml"], "xml"),
     (["--nonsense"], "--nonsense"),
@@ -119,16 +129,44 @@ def test_a_damaged_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
     assert database.read_bytes() == damage
 
 
-def test_a_database_that_is_cut_off_is_named(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path / "data", names=["nodeA"], flags=QUICK) as cluster:
+@pytest.fixture(scope="module")
+def stopped_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a node that has stopped, with its log compacted behind a snapshot."""
+    directory = tmp_path_factory.mktemp("stopped")
+    with LocalCluster(directory / "data", names=["nodeA"], flags=(*QUICK, "--trailing_logs", "0")) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         for number in range(50):
             add_word(cluster, "nodeA", f"{number}" * 1000)
+        cluster.check_raftadmin(cluster.nodes["nodeA"].address, "snapshot")
+        add_word(cluster, "nodeA", "after the snapshot")
         cluster.stop("nodeA")
+    return directory
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 4096, 8192, 20000])
+def test_a_database_that_is_cut_off_is_named_and_left_as_it_is(tmp_path: Path, stopped_node: Path, size: int) -> None:
+    shutil.copytree(stopped_node, tmp_path, dirs_exist_ok=True)
     database = tmp_path / "data" / "nodeA" / "data.mdb"
-    os.truncate(database, 20000)
-    assert "data.mdb is damaged" in fails_with_one_line(tmp_path)
+    os.truncate(database, size)
+    error = fails_with_one_line(tmp_path)
+    assert "data/nodeA" in error
+    assert "data.mdb is damaged" in error
+    assert database.stat().st_size == size
+
+
+@pytest.mark.parametrize("file", ["state.bin", "meta.json"])
+def test_a_snapshot_that_is_damaged_is_not_taken_for_the_state(tmp_path: Path, stopped_node: Path, file: str) -> None:
+    shutil.copytree(stopped_node, tmp_path, dirs_exist_ok=True)
+    (snapshot,) = (tmp_path / "data" / "nodeA" / "snapshots").iterdir()
+    (snapshot / file).write_bytes(b"garbage")
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    result = run_node("--raft_id", "nodeA", "--address", address, cwd=tmp_path)
+    assert result.returncode == 1
+    assert str(snapshot.relative_to(tmp_path)) in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("raft-example: ")
+    assert "Traceback" not in result.stderr
+    assert (snapshot / file).read_bytes() == b"garbage"
 
 
 def test_a_damaged_peers_json_is_named(tmp_path: Path) -> None:

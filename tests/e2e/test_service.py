@@ -8,10 +8,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from harness import QUICK, add_word, get_words
 
+from e2e.harness import QUICK, add_word, get_words
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
+from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc, raft_admin_pb2, raft_admin_pb2_grpc
+from raftexample.forwarding import FORWARDED
 from raftexample.local_cluster import LocalCluster
 
 LARGEST_WORD = MAX_MESSAGE_BYTES - ENTRY_OVERHEAD
@@ -188,3 +190,27 @@ def test_bytes_through_apply_log_do_not_break_reads_or_snapshots(tmp_path: Path)
         cluster.start("nodeA")
         cluster.leader()
         assert cluster.words("nodeA") == before
+
+
+def test_an_outcome_can_be_asked_for_until_it_is_forgotten(channel: grpc.Channel) -> None:
+    admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
+    token = admin.Barrier(raft_admin_pb2.BarrierRequest(), timeout=5)
+    first = admin.Await(token, timeout=5)
+    assert first.index > 0
+    assert admin.Await(token, timeout=5) == first
+    admin.Forget(token, timeout=5)
+    with pytest.raises(grpc.RpcError) as unknown:
+        admin.Await(token, timeout=5)
+    assert unknown.value.code() is grpc.StatusCode.UNKNOWN
+    assert unknown.value.details() == f'token "{token.operation_token}" unknown'
+
+
+def test_a_call_that_was_forwarded_once_is_not_forwarded_again(tmp_path: Path) -> None:
+    """Nodes that took each other for the leader would otherwise pass it to and fro."""
+    with LocalCluster(tmp_path, flags=(*QUICK, "--forward_to_leader")) as cluster:
+        cluster.form()
+        with grpc.insecure_channel(cluster.nodes[follower(cluster)].address) as channel:
+            stub = example_pb2_grpc.ExampleStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.AddWord(example_pb2.AddWordRequest(word="x"), metadata=((FORWARDED, "1"),), timeout=5)
+        assert refused.value.details() == "node is not the leader"

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from engines import chosen_engine
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.messages import (
     AppendEntriesRequest,
@@ -19,7 +20,7 @@ from pyraft_lite.core.messages import (
     Response,
     TimeoutNowResponse,
 )
-from pyraft_lite.rpc.engine import GrpcioEngine
+from pyraft_lite.rpc.engine import ServerEngine
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import add_RaftTransportServicer_to_server
 from pyraft_lite.rpc.transport import Deadlines, GrpcTransport
 
@@ -67,13 +68,13 @@ class Handler:
 
 
 @asynccontextmanager
-async def listening(engine: GrpcioEngine, address: str = "localhost:0") -> AsyncIterator[str]:
+async def listening(engine: ServerEngine, address: str = "localhost:0") -> AsyncIterator[str]:
     """Runs ``engine``; yields the address to dial."""
     port = await engine.start(address)
     try:
         yield f"localhost:{port}"
     finally:
-        await engine.stop(0)
+        await engine.stop()
 
 
 @asynccontextmanager
@@ -84,7 +85,7 @@ async def serving_node(
     transport = GrpcTransport(Peer("bob", "bob.test:1"))
     if handler:
         transport.bind(handler)
-    engine = GrpcioEngine()
+    engine = chosen_engine()
     add_RaftTransportServicer_to_server(transport.service, engine)
     try:
         async with listening(engine, address) as dialled:

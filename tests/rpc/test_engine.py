@@ -7,8 +7,10 @@ import pytest
 from peers import listening
 
 from pyraft_lite.rpc.address import split_address
-from pyraft_lite.rpc.engine import CallContext, GrpcioEngine, ListenError
+from pyraft_lite.rpc.engine import CallContext, ServerEngine, available_engines, new_engine
+from pyraft_lite.rpc.grpcio_engine import GrpcioEngine
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordResponse, GetWordsRequest, GetWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleServicer, ExampleStub, add_ExampleServicer_to_server
 
@@ -21,21 +23,21 @@ class Example(ExampleServicer):
         await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
 
 
-@pytest.fixture
-def engine() -> GrpcioEngine:
-    engine = GrpcioEngine()
+@pytest.fixture(params=available_engines())
+def engine(request: pytest.FixtureRequest) -> ServerEngine:
+    engine = new_engine(request.param)
     add_ExampleServicer_to_server(Example(), engine)
     return engine
 
 
-async def test_an_added_servicer_answers_on_the_returned_port(engine: GrpcioEngine) -> None:
+async def test_an_added_servicer_answers_on_the_returned_port(engine: ServerEngine) -> None:
     async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:
         assert (await ExampleStub(channel).AddWord(AddWordRequest(word="words"))).commit_index == 5
         with pytest.raises(grpc.aio.AioRpcError, match="not now"):
             await ExampleStub(channel).GetWords(GetWordsRequest())
 
 
-async def test_a_message_over_the_limit_is_refused(engine: GrpcioEngine) -> None:
+async def test_a_message_over_the_limit_is_refused(engine: ServerEngine) -> None:
     fits = "x" * (MAX_MESSAGE_BYTES - 5)
     async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:
         assert (await ExampleStub(channel).AddWord(AddWordRequest(word=fits))).commit_index == len(fits)
@@ -44,19 +46,19 @@ async def test_a_message_over_the_limit_is_refused(engine: GrpcioEngine) -> None
     assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_port_is_free_again_after_stop(engine: GrpcioEngine) -> None:
+async def test_a_port_is_free_again_after_stop(engine: ServerEngine) -> None:
     async with listening(engine) as address:
         pass
     async with listening(GrpcioEngine(), address) as again:
         assert again == address
 
 
-async def test_stop_before_start_does_nothing(engine: GrpcioEngine) -> None:
-    await engine.stop(0)
+async def test_stop_before_start_does_nothing(engine: ServerEngine) -> None:
+    await engine.stop()
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0.0.0.0", ""])
-async def test_a_taken_port_is_refused_with_its_address(engine: GrpcioEngine, host: str) -> None:
+async def test_a_taken_port_is_refused_with_its_address(engine: ServerEngine, host: str) -> None:
     async with listening(GrpcioEngine()) as taken:
         address = taken.replace("localhost", host)
         with pytest.raises(ListenError, match=f"cannot listen on {address}: Address already in use"):
@@ -71,11 +73,11 @@ def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         _, port = split_address(address)
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET, ("127.0.0.2", port))]
 
-    monkeypatch.setattr("pyraft_lite.rpc.engine.resolve", both)
+    monkeypatch.setattr("pyraft_lite.rpc.listening.resolve", both)
 
 
 @pytest.mark.usefixtures("two_addresses")
-async def test_a_host_of_two_addresses_is_served_on_both(engine: GrpcioEngine) -> None:
+async def test_a_host_of_two_addresses_is_served_on_both(engine: ServerEngine) -> None:
     async with listening(engine) as address:
         port = address.rpartition(":")[2]
         for host in ("127.0.0.1", "127.0.0.2"):
@@ -85,7 +87,7 @@ async def test_a_host_of_two_addresses_is_served_on_both(engine: GrpcioEngine) -
 
 @pytest.mark.usefixtures("two_addresses")
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
-async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: GrpcioEngine, host: str) -> None:
+async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: ServerEngine, host: str) -> None:
     with socket.create_server((host, 0)) as listener:
         address = f"twofold:{listener.getsockname()[1]}"
         with pytest.raises(ListenError, match=f"cannot listen on {address}: Address already in use"):
@@ -93,32 +95,30 @@ async def test_a_port_taken_on_one_of_the_hosts_addresses_is_refused(engine: Grp
 
 
 async def test_a_host_that_names_an_address_twice_is_served(
-    engine: GrpcioEngine, monkeypatch: pytest.MonkeyPatch
+    engine: ServerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def twice(address: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
         return [(socket.AF_INET, ("127.0.0.1", split_address(address)[1]))] * 2
 
-    monkeypatch.setattr("pyraft_lite.rpc.engine.resolve", twice)
+    monkeypatch.setattr("pyraft_lite.rpc.listening.resolve", twice)
     async with listening(engine):
         pass
 
 
-async def test_a_port_lost_to_another_while_starting_is_refused(
-    engine: GrpcioEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_port_that_grpcio_loses_to_another_while_starting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
         async def places(address: str) -> tuple[list[str], int]:
             return ["127.0.0.1"], port
 
-        monkeypatch.setattr("pyraft_lite.rpc.engine._places", places)
+        monkeypatch.setattr("pyraft_lite.rpc.grpcio_engine._places", places)
         with pytest.raises(ListenError, match=f"cannot listen on localhost:{port}: Failed to bind"):
-            await engine.start(f"localhost:{port}")
+            await GrpcioEngine().start(f"localhost:{port}")
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
-async def test_a_wildcard_serves_every_interface(engine: GrpcioEngine, host: str) -> None:
+async def test_a_wildcard_serves_every_interface(engine: ServerEngine, host: str) -> None:
     async with listening(engine, f"{host}:0") as address:
         port = address.rpartition(":")[2]
         for name in ("127.0.0.1", "127.0.0.2"):
@@ -126,7 +126,7 @@ async def test_a_wildcard_serves_every_interface(engine: GrpcioEngine, host: str
                 assert (await ExampleStub(channel).AddWord(AddWordRequest(word="words"))).commit_index == 5
 
 
-async def test_a_port_is_not_shared_even_with_those_who_would_share_it(engine: GrpcioEngine) -> None:
+async def test_a_port_is_not_shared_even_with_those_who_would_share_it(engine: ServerEngine) -> None:
     async with listening(engine, "127.0.0.1:0") as address:
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -147,13 +147,13 @@ async def test_a_port_is_not_shared_even_with_those_who_would_share_it(engine: G
     ],
 )
 async def test_an_address_that_cannot_be_listened_on_is_refused_with_the_reason(
-    engine: GrpcioEngine, address: str, reason: str
+    engine: ServerEngine, address: str, reason: str
 ) -> None:
     with pytest.raises(ListenError, match=reason):
         await engine.start(address)
 
 
-async def test_a_start_that_failed_can_be_tried_again(engine: GrpcioEngine) -> None:
+async def test_a_start_that_failed_can_be_tried_again(engine: ServerEngine) -> None:
     with pytest.raises(ListenError):
         await engine.start("192.0.2.1:0")
     async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:

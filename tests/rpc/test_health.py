@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub, add_HealthServicer_to_server
 from peers import listening
 
-from pyraft_lite.rpc.engine import GrpcioEngine
+from engines import chosen_engine
 from pyraft_lite.rpc.health import LeaderHealth
 from pyraft_lite.runtime.api import Leader, Observation, RaftOperations, State
 
@@ -38,7 +38,7 @@ class Node:
 @asynccontextmanager
 async def health_of(node: Node) -> AsyncIterator[tuple[LeaderHealth, HealthStub]]:
     health = LeaderHealth(cast(RaftOperations, node), ["Example", "quis.RaftLeader"])
-    engine = GrpcioEngine()
+    engine = chosen_engine()
     add_HealthServicer_to_server(health, engine)
     async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:
         yield health, HealthStub(channel)

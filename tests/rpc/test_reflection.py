@@ -6,13 +6,13 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from peers import listening
 
-from pyraft_lite.rpc.engine import GrpcioEngine
+from engines import chosen_engine
 from pyraft_lite.rpc.pb import example_pb2
 from pyraft_lite.rpc.reflection import add_reflection
 
 
 async def ask(request: ServerReflectionRequest) -> ServerReflectionResponse:
-    engine = GrpcioEngine()
+    engine = chosen_engine()
     add_reflection(engine, ["Example", "RaftAdmin", "RaftTransport", "grpc.health.v1.Health"])
     async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:
         call = ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))

@@ -62,7 +62,7 @@ requests = [
         pb.RequestPreVoteRequest,
     ),
     (
-        st.builds(core.TimeoutNowRequest, peers),
+        st.builds(core.TimeoutNowRequest, peers, numbers),
         wire.encode_timeout_now_request,
         wire.decode_timeout_now_request,
         pb.TimeoutNowRequest,

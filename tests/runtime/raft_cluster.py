@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from engines import chosen_engine
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.entry import Entry
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.core.messages import Peer
-from pyraft_lite.rpc.engine import GrpcioEngine
+from pyraft_lite.rpc.engine import ServerEngine
 from pyraft_lite.rpc.pb import raft_transport_pb2_grpc
 from pyraft_lite.rpc.transport import GrpcTransport
 from pyraft_lite.runtime import Config, Observation, Raft, Settings, State, bootstrap_cluster
@@ -68,7 +69,7 @@ class Member:
     raft: Raft = field(init=False)
     store: LmdbStore = field(init=False)
     snapshots: FileSnapshotStore = field(init=False)
-    _engine: GrpcioEngine = field(init=False)
+    _engine: ServerEngine = field(init=False)
     running: bool = False
     make_store: Callable[[Path], LmdbStore] = LmdbStore
 
@@ -86,7 +87,7 @@ class Member:
         config = Config(local_id=self.id, local_address=self.address, settings=self.settings)
         self.raft = Raft(config, self.journal, self.store, self.store, self.snapshots, transport)
         await self.raft.start()
-        self._engine = GrpcioEngine()
+        self._engine = chosen_engine()
         raft_transport_pb2_grpc.add_RaftTransportServicer_to_server(transport.service, self._engine)
         await self._engine.start(self.address)
         self.running = True
@@ -96,7 +97,7 @@ class Member:
             self.running = False
             self.journal.gate.set()
             await self.raft.shutdown()
-            await self._engine.stop(0)
+            await self._engine.stop()
             self.store.close()
 
     async def until_applied(self, index: int) -> None:

@@ -192,7 +192,8 @@ async def test_our_candidate_is_elected_by_such_a_voter_and_leads_it(tmp_path: P
             request = AppendEntriesRequest(2, Peer("gone", "127.0.0.1:1"), 0, 0, (entry,), 1)
             assert (await stub.AppendEntries(wire.encode_append_request(request))).success
             if handover:
-                await stub.TimeoutNow(pb.TimeoutNowRequest(rpc_header=voter.header))
+                leader = pb.RPCHeader(protocol_version=3, id=b"gone", addr=b"127.0.0.1:1")
+                await stub.TimeoutNow(pb.TimeoutNowRequest(rpc_header=leader))
             await member.until(lambda now: now.state is State.LEADER)
             await asyncio.wait_for(voter.led.wait(), 30)
             assert (await member.raft.apply(b"a word")).index == 3

@@ -40,9 +40,9 @@ GOOD: dict[str, list[Operation]] = {
     ],
     "a compare-and-set between two writes at the same time": [
         Operation(Put("k", 1), 0, 9, None),
-        Operation(Put("k", 2), 0, 9, None),
+        Operation(Put("k", 2), 0, 9, 1),
         Operation(CompareAndSet("k", 2, 3), 0, 9, True),
-        Operation(Get("k"), 10, 11, 1),
+        Operation(Get("k"), 10, 11, 3),
     ],
     "what happened is known, what came of it is not": [
         Operation(CompareAndSet("k", None, 1), 0, 1, UNKNOWN),
@@ -52,7 +52,7 @@ GOOD: dict[str, list[Operation]] = {
 BAD: dict[str, list[Operation]] = {
     "a stale read": [
         Operation(Put("k", 1), 0, 1, None),
-        Operation(Put("k", 2), 2, 3, None),
+        Operation(Put("k", 2), 2, 3, 1),
         Operation(Get("k"), 4, 5, 1),
     ],
     "a lost write": [Operation(Put("k", 1), 0, 1, None), Operation(Get("k"), 2, 3, None)],
@@ -63,6 +63,10 @@ BAD: dict[str, list[Operation]] = {
         Operation(Get("k"), 3, 4, None),
     ],
     "a write seen before it was asked for": [Operation(Get("k"), 0, 1, 1), Operation(Put("k", 1), 2, 3, None)],
+    "two writes that replaced the same value": [
+        Operation(Put("k", 1), 0, 9, None),
+        Operation(Put("k", 2), 0, 9, None),
+    ],
     "two compare-and-sets that both won": [
         Operation(CompareAndSet("k", None, 1), 0, 9, True),
         Operation(CompareAndSet("k", None, 2), 0, 9, True),
@@ -70,7 +74,7 @@ BAD: dict[str, list[Operation]] = {
     "what has no answer happens only once": [
         Operation(Put("k", 1), 0),
         Operation(Get("k"), 1, 2, 1),
-        Operation(Put("k", 2), 3, 4, None),
+        Operation(Put("k", 2), 3, 4, 1),
         Operation(Get("k"), 5, 6, 1),
     ],
 }
@@ -108,7 +112,7 @@ def test_a_list_keeps_its_order_and_tells_its_length(seen: tuple[int, ...], leng
 
 
 def test_many_writes_at_once_take_no_exponential_time() -> None:
-    writes = [Operation(Put("k", number), 0, 100, None) for number in range(16)]
+    writes = [Operation(Put("k", number), 0, 100, UNKNOWN) for number in range(16)]
     assert check(KeyValue(), [*writes, Operation(Get("k"), 101, 102, 99)]) is not None
 
 
@@ -151,14 +155,15 @@ def operations(draw: st.DrawFn) -> Operation:
         )
     )
     called = draw(st.integers(0, 8))
+    is_read = isinstance(input, Get) and draw(st.booleans())
     if draw(st.integers(0, 4)) == 0:
-        return Operation(input, called)
+        return Operation(input, called, is_read=is_read)
     output = {
         Get: st.none() | value,
-        Put: st.none(),
+        Put: st.none() | value,
         CompareAndSet: st.booleans(),
     }[type(input)]
-    return Operation(input, called, called + 0.5 + draw(st.integers(0, 6)), draw(output))
+    return Operation(input, called, called + 0.5 + draw(st.integers(0, 6)), draw(output), is_read)
 
 
 @given(st.lists(operations(), max_size=5))

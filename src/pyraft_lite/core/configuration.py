@@ -5,7 +5,7 @@ for the one read the other.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Protocol
 
@@ -43,9 +43,17 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The members of the cluster, in the order they were added."""
+    """The members of the cluster, in the order they were added.
+
+    Attributes:
+        voters: Those of them that vote.
+    """
 
     servers: tuple[Server, ...] = ()
+    voters: tuple[Server, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "voters", tuple(server for server in self.servers if server.is_voter))
 
     def __iter__(self) -> Iterator[Server]:
         return iter(self.servers)
@@ -60,10 +68,6 @@ class Configuration:
         """The servers with field names, as hashicorp/raft's logs and stats show them."""
         shown = (f"{{Suffrage:{s.suffrage.label} ID:{s.id} Address:{s.address}}}" for s in self.servers)
         return "[" + " ".join(shown) + "]"
-
-    @property
-    def voters(self) -> tuple[Server, ...]:
-        return tuple(server for server in self.servers if server.is_voter)
 
     def get(self, server_id: str) -> Server | None:
         """The server of this id, or None."""

@@ -28,7 +28,7 @@ def handle_install_snapshot(core: Core, rpc: Token, request: InstallSnapshotRequ
         return
     follow(core, request)
     if request.last_index <= core.commit_index:
-        core.respond(rpc, InstallSnapshotResponse(core.term, True), after_log=False)
+        core.respond(rpc, InstallSnapshotResponse(core.term, True))
     else:
         core.emit(ReceiveSnapshot(rpc, request))
 

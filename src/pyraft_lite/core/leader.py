@@ -98,6 +98,8 @@ class Leader(Role):
         settings = self.core.settings
         if not settings.lease_reads or self.transfer.voids_lease:
             return False
+        if self.core.commit_index < self.noop_index:  # a vote for us promises nobody to refuse the next
+            return False
         contact = self._quorum_contact()
         return contact is None or self.core.now < contact + settings.leader_lease_timeout * (1 - settings.clock_drift)
 
@@ -236,7 +238,7 @@ class Leader(Role):
         core = self.core
         heir = self.transfer.best_target()
         if heir is not None:
-            core.send(heir, TimeoutNowRequest(core.me))
+            core.send(heir, TimeoutNowRequest(core.me, core.term))
         removed = core.configurations.latest.get(core.me.id) is None
         if removed and core.settings.shutdown_on_remove:
             core.note(Level.INFO, "removed ourself, shutting down")

@@ -77,9 +77,14 @@ class RequestPreVoteResponse:
 
 @dataclass(frozen=True, slots=True)
 class TimeoutNowRequest:
-    """Start an election at once, without a pre-vote (R14)."""
+    """Start an election at once, without a pre-vote (R14).
+
+    Attributes:
+        term: The sender's term; 0 if it does not say, as hashicorp/raft.
+    """
 
     sender: Peer
+    term: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from pyraft_lite.core.settings import Settings
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.core.state import HardState, State
 from pyraft_lite.core.stopped import StoppedRole
-from pyraft_lite.core.voting import handle_pre_vote, handle_vote
+from pyraft_lite.core.voting import handle_pre_vote, handle_timeout_now, handle_vote
 
 SCAN_BYTES = 4 * 1024 * 1024
 """How much of the log is read at a time when a node starts."""
@@ -383,9 +383,7 @@ class Core:
             case RequestPreVoteRequest():
                 handle_pre_vote(self, event.rpc, event.request)
             case TimeoutNowRequest():
-                if isinstance(self.role, Follower):
-                    self.role.timeout_now()
-                self.respond(event.rpc, TimeoutNowResponse())
+                handle_timeout_now(self, event.rpc, event.request)
             case InstallSnapshotRequest():
                 handle_install_snapshot(self, event.rpc, event.request)
 

@@ -59,7 +59,7 @@ class Transfer:
         if peer is None or not core.configurations.latest.is_voter(self._target.id):
             self._give_up(f"{self._target.id} is no longer a voter")
         elif peer.match == core.log.last_index:
-            self._rpc_id = core.send(self._target, TimeoutNowRequest(core.me))
+            self._rpc_id = core.send(self._target, TimeoutNowRequest(core.me, core.term))
             self._asked = True
 
     def tick(self) -> None:

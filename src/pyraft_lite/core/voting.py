@@ -1,4 +1,4 @@
-"""How a node answers those who stand for election (R2, R3, R4)."""
+"""How a node answers those who stand for election (R2, R3, R4), and who would have it stand (R14)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.effects import Level
+from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.events import Token
 from pyraft_lite.core.follower import Follower
 from pyraft_lite.core.messages import (
@@ -14,6 +15,8 @@ from pyraft_lite.core.messages import (
     RequestPreVoteResponse,
     RequestVoteRequest,
     RequestVoteResponse,
+    TimeoutNowRequest,
+    TimeoutNowResponse,
 )
 from pyraft_lite.core.state import State
 
@@ -60,6 +63,19 @@ def handle_pre_vote(core: Core, rpc: Token, request: RequestPreVoteRequest) -> N
     if refusal:
         _note_refusal(core, "pre-vote", candidate, refusal)
     core.respond(rpc, RequestPreVoteResponse(core.term, not refusal), after_log=False)
+
+
+def handle_timeout_now(core: Core, rpc: Token, request: TimeoutNowRequest) -> None:
+    """Stands at once if the leader of our term says so (R14). An earlier leader's request that comes late is refused:
+    an election that disregards leases would break into that of the present one (R16)."""
+    nobody_named = Peer("", "")
+    if request.term != core.term if request.term else request.sender not in (core.leader, nobody_named):
+        core.note(Level.WARNING, "refusing timeoutNow", sender=request.sender.address, term=request.term)
+        core.refuse(rpc, RaftError(f"{request.sender.address} does not lead our term {core.term}"))
+        return
+    if isinstance(core.role, Follower):
+        core.role.timeout_now()
+    core.respond(rpc, TimeoutNowResponse())
 
 
 def _term_refusal(core: Core, term: int, candidate: Peer) -> str:

@@ -41,6 +41,8 @@ def channel_options(health_service: str | None = None) -> list[tuple[str, Any]]:
     """
     options: list[tuple[str, Any]] = [
         ("grpc.enable_http_proxy", 0),
+        # Of several nodes grpc would name all, comma and all: no authority to HTTP/2, and strict servers refuse it.
+        ("grpc.default_authority", "raft"),
         # A node that was started again is found at once, not after grpc's usual second and more.
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.min_reconnect_backoff_ms", 50),

@@ -199,12 +199,13 @@ def decode_pre_vote_response(message: pb.RequestPreVoteResponse) -> core.Request
 
 
 def encode_timeout_now_request(request: core.TimeoutNowRequest) -> pb.TimeoutNowRequest:
-    return pb.TimeoutNowRequest(rpc_header=_header(request.sender))
+    return pb.TimeoutNowRequest(rpc_header=_header(request.sender), term=request.term)
 
 
 def decode_timeout_now_request(message: pb.TimeoutNowRequest) -> core.TimeoutNowRequest:
     """From hashicorp/raft 1.1-1.2 the sender is unknown altogether: this request has no deprecated field for it."""
-    return core.TimeoutNowRequest(_sender(message.rpc_header))
+    _check(terms=(message.term,))
+    return core.TimeoutNowRequest(_sender(message.rpc_header), message.term)
 
 
 def encode_timeout_now_response(response: core.TimeoutNowResponse, sender: Peer) -> pb.TimeoutNowResponse:

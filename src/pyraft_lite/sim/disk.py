@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyraft_lite.core import HardState
 from pyraft_lite.core.effects import Write
-from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.sim.violation import Violation
-from pyraft_lite.storage import MemoryStore
+from pyraft_lite.storage import MemorySnapshotStore, MemoryStore
 
 if TYPE_CHECKING:
     from pyraft_lite.sim.world import World
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 COMMIT_TIME = 0.002
 """Mean time of one commit."""
 
-State = tuple[bytes, ...]
-"""The state of a simulated node: all commands it has applied."""
+RETAIN = 2
+"""How many snapshots a node keeps: few, so that one being sent may go."""
 
 
 class Disk:
@@ -28,52 +27,57 @@ class Disk:
     Attributes:
         log, hard_state, snapshots: What is durable.
         slowness: How many times slower than usual a commit is.
+        fails: Whether the next commit fails, so that nothing of it is kept.
     """
 
-    def __init__(self, world: World) -> None:
+    usual_slowness = 1.0
+
+    def __init__(self, world: World, name: str) -> None:
         self._world = world
+        self._dice = world.dice(f"disk of {name}")
         self.log = MemoryStore()
         self.hard_state = HardState()
-        self.snapshots: dict[str, tuple[SnapshotMeta, State]] = {}
+        self.snapshots = MemorySnapshotStore(RETAIN)
         self.slowness = 1.0
+        self.fails = False
         self._queued: list[Write] = []
         self._on_written: Callable[[int], None] = lambda _: None
+        self._on_failed: Callable[[], None] = lambda: None
         self._busy = False
         self._epoch = 0
 
-    def start(self, on_written: Callable[[int], None]) -> None:
-        """The node starts, and is to be told up to which seq all is durable."""
-        self._on_written = on_written
+    def start(self, on_written: Callable[[int], None], on_failed: Callable[[], None]) -> None:
+        """The node starts, and is to be told up to which seq all is durable, or that a write failed."""
+        self._on_written, self._on_failed = on_written, on_failed
 
     def crash(self) -> None:
         """Forgets what is not durable."""
-        for write in self._queued[: self._world.random.randint(0, len(self._queued))]:
+        for write in self._queued[: self._dice.randint(0, len(self._queued))]:
             self._commit(write)
         self._queued.clear()
         self._busy = False
         self._epoch += 1
 
     def write(self, write: Write) -> None:
+        """Has a write committed after those before it."""
         self._queued.append(write)
         self._go_on()
-
-    def store_snapshot(self, meta: SnapshotMeta, state: State) -> None:
-        self.snapshots[meta.id] = (meta, state)
-
-    def latest_snapshot(self) -> SnapshotMeta | None:
-        """The snapshot a node starts with: the newest, as the snapshot store lists them."""
-        metas = (meta for meta, _ in self.snapshots.values())
-        return max(metas, key=lambda meta: (meta.term, meta.index), default=None)
 
     def _go_on(self) -> None:
         if self._busy or not self._queued:
             return
         self._busy = True
-        count = self._world.random.randint(1, len(self._queued))
-        self._world.soon(COMMIT_TIME * self.slowness, self._finish, self._epoch, count)
+        count = self._dice.randint(1, len(self._queued))
+        time = self._dice.expovariate(1 / (COMMIT_TIME * self.slowness))
+        self._world.after(time, self._finish, self._epoch, count)
 
     def _finish(self, epoch: int, count: int) -> None:
         if epoch != self._epoch:
+            return
+        if self.fails:
+            self.fails = False
+            self._queued.clear()
+            self._on_failed()
             return
         written, self._queued = self._queued[:count], self._queued[count:]
         for write in written:

@@ -7,7 +7,7 @@ apart, which is allowed since linearizability is a local property (Herlihy and W
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -26,12 +26,14 @@ class Operation:
         input: What was asked for, in the model's words.
         called, returned: When, in any unit that grows; ``returned`` is None if there was no answer.
         output: What came back; UNKNOWN if it is not known, though the operation is.
+        is_read: Promises that it changes no state whatever; makes the check much faster.
     """
 
     input: Any
     called: float
     returned: float | None = None
     output: Any = UNKNOWN
+    is_read: bool = False
 
 
 class Model(Protocol):
@@ -134,33 +136,53 @@ def _check_part(model: Model, key: Hashable, operations: Sequence[Operation]) ->
     state: Hashable = model.initial()
     done = 0  # a bit for each operation that has its place
     tried: set[tuple[int, Hashable]] = set()
-    placed: list[tuple[_Event, Hashable]] = []
+    placed: list[tuple[_Event, Hashable, Iterator[tuple[_Event, Hashable]]]] = []
     longest: tuple[Operation, ...] = ()
     stuck = operations[0]
+    choices, first_return = _choices(model, head, operations, state)
+    while first_return is not None and operations[first_return.number].returned is not None:
+        for call, following in choices:
+            position = (done | 1 << call.number, following)
+            if position in tried:
+                continue
+            tried.add(position)
+            placed.append((call, state, choices))
+            done, state = position
+            call.lift()
+            choices, first_return = _choices(model, head, operations, state)
+            break
+        else:
+            if len(placed) >= len(longest):
+                longest = tuple(operations[call.number] for call, *_ in placed)
+                stuck = operations[first_return.number]
+            if not placed:
+                return NotLinearizable(key, longest, stuck)
+            call, state, choices = placed.pop()
+            done &= ~(1 << call.number)
+            call.put_back()
+            first_return = _first_return(head)
+    return None  # nothing is left, or only what never returned: that never happened
+
+
+def _choices(
+    model: Model, head: _Event, operations: Sequence[Operation], state: Hashable
+) -> tuple[Iterator[tuple[_Event, Hashable]], _Event | None]:
+    """Which operation may come next, with the state after it: one that was called before any of those left returned.
+    A read that is possible now needs no other place, since it changes nothing for those after it."""
+    possible: list[tuple[_Event, Hashable]] = []
     event = head.after
-    while event is not None:
+    while event is not None and event.partner is not None:
         operation = operations[event.number]
-        if event.partner is not None:
-            following = model.step(state, operation.input, operation.output)
-            if following is not ILLEGAL:
-                position = (done | 1 << event.number, following)
-                if position not in tried:
-                    tried.add(position)
-                    placed.append((event, state))
-                    done, state = position
-                    event.lift()
-                    event = head.after
-                    continue
-            event = event.after
-            continue
-        if operation.returned is None:  # only what never returned is left: it never happened
-            return None
-        if len(placed) >= len(longest):
-            longest, stuck = tuple(operations[call.number] for call, _ in placed), operation
-        if not placed:
-            return NotLinearizable(key, longest, stuck)
-        event, state = placed.pop()
-        done &= ~(1 << event.number)
-        event.put_back()
+        following = model.step(state, operation.input, operation.output)
+        if following is not ILLEGAL:
+            if operation.is_read:
+                return iter([(event, following)]), _first_return(event)
+            possible.append((event, following))
         event = event.after
-    return None
+    return iter(possible), event
+
+
+def _first_return(event: _Event | None) -> _Event | None:
+    while event is not None and (event.partner is not None or event.number < 0):
+        event = event.after
+    return event

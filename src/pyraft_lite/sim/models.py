@@ -17,7 +17,7 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Sets the value of ``key``; gives nothing of interest."""
+    """Sets the value of ``key``; gives the one before, None if there was none."""
 
     key: str
     value: Hashable
@@ -46,7 +46,7 @@ class KeyValue:
             case Get():
                 return state if output is UNKNOWN or output == state else ILLEGAL
             case Put():
-                return input.value
+                return input.value if output is UNKNOWN or output == state else ILLEGAL
             case CompareAndSet():
                 matches = state == input.expected
                 if output is not UNKNOWN and output is not matches:
@@ -82,7 +82,8 @@ class AppendLists:
     def step(self, state: tuple[Hashable, ...], input: Append | Elements, output: object, /) -> Hashable:
         match input:
             case Append():
-                following = (*state, input.value)
-                return following if output is UNKNOWN or output == len(following) else ILLEGAL
+                if output is not UNKNOWN and output != len(state) + 1:
+                    return ILLEGAL
+                return (*state, input.value)
             case Elements():
                 return state if output is UNKNOWN or output == state else ILLEGAL

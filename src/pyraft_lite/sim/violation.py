@@ -6,8 +6,10 @@ class Violation(Exception):
 
     Attributes:
         invariant: The name of what was violated.
+        at: When, in seconds of virtual time; set by the simulation.
     """
 
     def __init__(self, invariant: str, what: str) -> None:
         super().__init__(f"{invariant}: {what}")
         self.invariant = invariant
+        self.at = 0.0

@@ -11,14 +11,19 @@ class World:
 
     Attributes:
         now: Seconds since the beginning.
-        random: All chance comes from here.
+        random: The chance of everything that has no dice of its own.
     """
 
     def __init__(self, seed: int) -> None:
         self.now = 0.0
-        self.random = random.Random(seed)
+        self._seed = seed
+        self.random = self.dice("world")
         self._calendar: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
+
+    def dice(self, name: str) -> random.Random:
+        """Dice of their own for one part of the simulation: how often they are cast changes nothing elsewhere."""
+        return random.Random(f"{self._seed} {name}")
 
     def at(self, time: float, action: Callable[..., None], *arguments: Any) -> None:
         """Does something at ``time``; of things of the same time, the first asked for comes first."""
@@ -34,7 +39,7 @@ class World:
         self.after(self.random.expovariate(1 / mean), action, *arguments)
 
     def unique(self) -> int:
-        """A number that was not given out before."""
+        """A number that was not given out before, greater than all that were."""
         self._count += 1
         return self._count
 

@@ -300,16 +300,20 @@ class TimeoutNowRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RPC_HEADER_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    term: _builtins.int
+    """The sender's term, so that a request that comes late is known. An addition: Go nodes neither send it nor see it."""
     @_builtins.property
     def rpc_header(self) -> Global___RPCHeader: ...
     def __init__(
         self,
         *,
         rpc_header: Global___RPCHeader | None = ...,
+        term: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rpc_header", b"rpc_header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rpc_header", b"rpc_header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rpc_header", b"rpc_header", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,5 @@
-"""What an answer promises is on the disk when it leaves: a vote, and the entries it says were appended (R3)."""
+"""What a node promises is on its disk before anybody counts on it: a vote, its own as well, and the entries it says
+were appended (R3)."""
 
 from __future__ import annotations
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 
 class Durability(Invariant):
+    def elected(self, node: SimulatedNode, term: int) -> None:
+        durable = node.disk.hard_state
+        if (durable.term, durable.voted_for) != (term, node.address):
+            raise Violation("durability", f"{node.name} leads term {term}, whose vote for itself is not on its disk")
+
     def stepped(self, node: SimulatedNode, event: Event, outcome: list[Effect]) -> None:
         for effect in outcome:
             if not isinstance(effect, Respond) or not isinstance(effect.rpc, Arrival):
@@ -42,6 +48,6 @@ class Durability(Invariant):
     def _check_entries(self, node: SimulatedNode, request: AppendEntriesRequest) -> None:
         if node.core.term != request.term:
             return  # what was promised in an earlier term may have been overwritten since
-        last, snapshot = request.entries[-1], node.disk.latest_snapshot()
-        if node.disk.log.term(last.index) != last.term and (snapshot is None or snapshot.index < last.index):
+        last, disk = request.entries[-1], node.disk
+        if disk.log.term(last.index) != last.term and all(meta.index < last.index for meta in disk.snapshots.list()):
             raise Violation("durability", f"{node.name} says it has {last}, which is not on its disk")

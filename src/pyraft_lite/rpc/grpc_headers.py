@@ -1,0 +1,100 @@
+"""What gRPC says in HTTP/2 headers and trailers: metadata, timeouts, statuses.
+
+See "Requests", "Responses" and "Custom-Metadata" in gRPC's PROTOCOL-HTTP2.md.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import grpc
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+
+# Names that HTTP/2 or gRPC itself has a use for; they are no metadata.
+_NOT_METADATA = frozenset((b"content-type", b"te", b"host"))
+_RESERVED = b"grpc-"
+_KEPT = frozenset((b"grpc-trace-bin", b"grpc-tags-bin", b"grpc-previous-rpc-attempts"))
+
+_PLAIN = re.compile(r"[ -$&-~]*")
+_TO_ESCAPE = re.compile(rb"[^ -$&-~]")
+
+
+class MetadataError(Exception):
+    """A header is no metadata; the message names it and says why."""
+
+
+def parse_timeout(value: bytes) -> float:
+    """The seconds that a ``grpc-timeout`` stands for.
+
+    Raises:
+        ValueError: it is not 1 to 8 digits and a unit.
+    """
+    match = _TIMEOUT.fullmatch(value)
+    if match is None:
+        raise ValueError(f"invalid grpc-timeout {value!r}: want up to 8 digits and one of H, M, S, m, u and n")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
+    """The metadata among ``headers``; values whose names end in ``-bin`` are bytes.
+
+    Raises:
+        MetadataError: a value is not what its name says.
+    """
+    metadata: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        if name in _NOT_METADATA or (name.startswith(_RESERVED) and name not in _KEPT):
+            continue
+        key = name.decode("ascii")
+        if name.endswith(b"-bin"):
+            metadata.extend((key, _decode_binary(key, part)) for part in value.split(b","))
+        else:
+            metadata.append((key, _decode_text(key, value)))
+    return tuple(metadata)
+
+
+def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
+    """``metadata`` as headers."""
+    return [(key.lower().encode("ascii"), _encode_value(key, value)) for key, value in metadata]
+
+
+def encode_status(code: grpc.StatusCode, details: str) -> Headers:
+    """How a call ended, as trailers."""
+    status = (b"grpc-status", str(code.value[0]).encode())
+    return [status, (b"grpc-message", percent_encode(details))] if details else [status]
+
+
+def percent_encode(text: str) -> bytes:
+    """``text`` as a ``grpc-message``: UTF-8, with all but printable ASCII, and the percent sign, escaped."""
+    if _PLAIN.fullmatch(text):
+        return text.encode()
+    return _TO_ESCAPE.sub(lambda match: b"%%%02X" % match[0][0], text.encode(errors="replace"))
+
+
+def _decode_binary(key: str, value: bytes) -> bytes:
+    """``value`` from base64, whether it is padded or not."""
+    value = value.strip(b" ").rstrip(b"=")
+    try:
+        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
+    except binascii.Error as error:
+        raise MetadataError(f"invalid metadata {key}: {error}") from error
+
+
+def _decode_text(key: str, value: bytes) -> str:
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"invalid metadata {key}: {error}") from error
+
+
+def _encode_value(key: str, value: str | bytes) -> bytes:
+    if key.endswith("-bin"):
+        return base64.b64encode(value if isinstance(value, bytes) else value.encode()).rstrip(b"=")
+    return value if isinstance(value, bytes) else value.encode("ascii")

@@ -1,0 +1,15 @@
+"""What holds for all tests."""
+
+import pytest
+
+import engines
+from pyraft_lite.rpc.engine import available_engines
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    names = available_engines()
+    parser.addoption("--grpc-engine", choices=names, default=names[0], help="what serves the ports (%(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    engines.chosen = config.getoption("--grpc-engine")

@@ -1,0 +1,142 @@
+"""An HTTP/2 client that sends whatever a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+
+GRPC = {
+    b":method": b"POST",
+    b":scheme": b"http",
+    b":authority": b"test",
+    b"content-type": b"application/grpc",
+    b"te": b"trailers",
+}
+"""The headers of a gRPC request, all but ``:path``."""
+
+
+@dataclass
+class Answer:
+    """What came back on a stream.
+
+    Attributes:
+        headers: The first ones.
+        body: All of it.
+        trailers: What followed the body; None if nothing did.
+        reset: The error code that the server reset the stream with; None if it did not.
+        ended: Whether that is all.
+    """
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    trailers: dict[bytes, bytes] | None = None
+    reset: int | None = None
+    ended: bool = False
+
+    @property
+    def status(self) -> bytes | None:
+        """The ``grpc-status``, wherever it is."""
+        return {**self.headers, **(self.trailers or {})}.get(b"grpc-status")
+
+    @property
+    def message(self) -> bytes:
+        """The ``grpc-message``, wherever it is."""
+        return {**self.headers, **(self.trailers or {})}.get(b"grpc-message", b"")
+
+
+class H2Client:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        config = h2.config.H2Configuration(
+            header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+        )
+        self._h2 = h2.connection.H2Connection(config)
+        self._h2.initiate_connection()
+        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24})
+        self._h2.increment_flow_control_window(1 << 24)
+        self._reader = reader
+        self._writer = writer
+        self._answers: dict[int, Answer] = {}
+
+    async def request(
+        self,
+        path: bytes,
+        chunks: Sequence[bytes] = (),
+        headers: dict[bytes, bytes | None] | None = None,
+        *,
+        end: bool = True,
+    ) -> Answer:
+        """Sends a request, each chunk in a DATA frame of its own, and waits until the server has ended the stream.
+
+        Args:
+            path: What is called.
+            chunks: The body.
+            headers: What differs from ``GRPC``; None leaves one out.
+            end: Whether to say that there will be no more.
+        """
+        fields = {**GRPC, b":path": path, **(headers or {})}
+        stream = self._h2.get_next_available_stream_id()
+        pairs = [(name, value) for name, value in fields.items() if value is not None]
+        pairs.sort(key=lambda pair: not pair[0].startswith(b":"))
+        answer = self._answers[stream] = Answer()
+        self._h2.send_headers(stream, pairs, end_stream=end and not chunks)
+        for number, chunk in enumerate(chunks, 1):
+            await self._send_data(stream, chunk, end and number == len(chunks))
+        while not answer.ended:
+            await self._exchange()
+        return answer
+
+    async def _send_data(self, stream: int, chunk: bytes, end: bool) -> None:
+        """Sends ``chunk``, in more than one frame if it must be, unless the server wants no more of the stream."""
+        while not self._answers[stream].ended:
+            room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            if len(chunk) <= room:
+                self._h2.send_data(stream, chunk, end_stream=end)
+                return
+            if room:
+                self._h2.send_data(stream, chunk[:room])
+                chunk = chunk[room:]
+            else:
+                await self._exchange()
+
+    async def _exchange(self) -> None:
+        """Sends what there is to send and takes in what comes."""
+        self._writer.write(self._h2.data_to_send())
+        received = await self._reader.read(1 << 16)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        for event in self._h2.receive_data(received):
+            match event:
+                case h2.events.ResponseReceived(stream_id=stream, headers=headers):
+                    self._answers[stream].headers = dict(headers)
+                case h2.events.DataReceived(stream_id=stream, data=data, flow_controlled_length=length):
+                    self._h2.acknowledge_received_data(length, stream)
+                    self._answers[stream].body += data
+                case h2.events.TrailersReceived(stream_id=stream, headers=headers):
+                    self._answers[stream].trailers = dict(headers)
+                case h2.events.StreamReset(stream_id=stream, error_code=code):
+                    # One that only says that the rest of the request is not wanted comes behind the answer.
+                    if not self._answers[stream].ended:
+                        self._answers[stream].reset = int(code)
+                        self._answers[stream].ended = True
+                case h2.events.StreamEnded(stream_id=stream):
+                    self._answers[stream].ended = True
+                case h2.events.ConnectionTerminated(error_code=code):
+                    raise ConnectionError(f"the server sent GOAWAY with error code {code}")
+
+
+@asynccontextmanager
+async def h2_client(address: str) -> AsyncIterator[H2Client]:
+    """Connects."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield H2Client(reader, writer)
+    finally:
+        writer.close()

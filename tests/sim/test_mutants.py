@@ -1,0 +1,38 @@
+"""The simulator finds known bugs. All of them, several times over: scripts/simulate --mutants."""
+
+from random import Random
+
+import pytest
+from mutants import MUTANTS, Mutant
+
+from pyraft_lite.sim import PROFILES, Simulation, Violation
+
+QUICK = [
+    "vote_leaves_before_it_is_durable",
+    "own_write_counts_before_it_is_durable",
+    "a_follower_believes_the_commit_index",
+    "duplicates_truncate",
+    "changes_do_not_wait_for_each_other",
+    "a_read_before_the_no_op_commits",
+    "compaction_beyond_the_snapshot",
+    "a_transfer_blocks_the_next_leadership",
+]
+"""Some of each kind that take few seeds."""
+
+
+def test_there_are_enough_and_each_says_what_is_wrong() -> None:
+    assert len(MUTANTS) >= 25
+    for mutant in MUTANTS.values():
+        assert mutant.what
+        assert mutant.rules
+
+
+@pytest.mark.parametrize("mutant", [MUTANTS[name] for name in QUICK], ids=lambda mutant: mutant.name)
+def test_a_known_bug_is_found(mutant: Mutant) -> None:
+    with mutant.put_back():
+        for seed in range(mutant.budget):
+            try:
+                Simulation(seed, PROFILES[mutant.profile](Random(seed)) if mutant.profile else None).run()
+            except Violation:
+                return
+    pytest.fail(f"not found within {mutant.budget} seeds")
