@@ -50,3 +50,23 @@ def test_a_leader_that_is_removed_leaves_the_others_a_leader(tmp_path: Path, nam
             writer.wait_for(50)
         assert cluster.suffrages(others[0]) == dict.fromkeys(others, "VOTER")
         writer.check(cluster.wait_for_words(*others))
+
+
+@pytest.mark.parametrize("names", [("go1", "go2", "py1"), ("py1", "py2", "go1")], ids="-".join)
+def test_a_node_that_does_not_know_it_is_removed_disturbs_nobody(tmp_path: Path, names: tuple[str, ...]) -> None:
+    leader, second, removed = names
+    with MixedCluster(tmp_path, names) as cluster:
+        cluster.form()
+        with Writer(cluster) as writer:
+            writer.wait_for(20)
+            term = cluster.stats(leader)["term"]
+            cluster.kill(removed)  # So that it does not learn of its removal.
+            cluster.operate(leader, "RemoveServer", id=removed)
+            writer.wait_for(20)
+            cluster.start(removed)
+            log = cluster.nodes[removed].log
+            cluster.wait_for(lambda: "heartbeat timeout reached" in log.read_text(), f"{removed} misses its leader")
+            writer.wait_for(200)
+        assert not writer.failed
+        assert (cluster.leader_among([leader]), cluster.stats(leader)["term"]) == (leader, term)
+        writer.check(cluster.wait_for_words(leader, second))
