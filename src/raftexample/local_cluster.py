@@ -85,10 +85,14 @@ class LocalCluster:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
+    def program_of(self, name: str) -> list[str]:
+        """What a node runs."""
+        return program("raft_example")
+
     def command(self, node: LocalNode) -> list[str]:
-        """How to run a node."""
+        """How to run it."""
         return [
-            *program("raft_example"),
+            *self.program_of(node.name),
             *("--raft_id", node.name, "--address", node.address, "--raft_data_dir", str(self.directory)),
         ]
 

@@ -22,6 +22,16 @@ def test_term_and_vote_are_as_before():
     assert (node.core.term, node.core.voted_for) == (7, "b:1")
 
 
+def test_a_node_that_has_only_a_snapshot_does_not_go_back_to_earlier_terms_than_the_snapshots():
+    node = Node(term=0, snapshot=snapshot_of(5, 3, members("A")))
+    assert node.core.term == 3
+
+
+def test_a_vote_of_an_earlier_term_than_the_logs_is_forgotten():
+    node = follower(terms=(2,), term=1, voted_for="b:1")
+    assert (node.core.term, node.core.voted_for) == (2, "")
+
+
 def test_the_latest_configuration_in_the_log_is_in_force_committed_or_not():
     log = (*log_of(members("ABC"), 1), configuration_entry(3, 1, members("ABCD")), *commands(4, 1))
     node = Node(log=log)

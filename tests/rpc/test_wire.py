@@ -16,14 +16,14 @@ from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.wire import WireError
 
-uint64 = st.integers(0, 2**64 - 1)
+numbers = st.integers(0, wire.LARGEST)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 addresses = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 peers = st.builds(Peer, id=names, address=addresses)
 entries = st.builds(
     Entry,
-    index=uint64,
-    term=uint64,
+    index=numbers,
+    term=numbers,
     type=st.sampled_from(EntryType),
     data=st.binary(max_size=50),
     extensions=st.binary(max_size=50),
@@ -38,31 +38,31 @@ requests = [
     (
         st.builds(
             core.AppendEntriesRequest,
-            term=uint64,
+            term=numbers,
             sender=peers,
-            prev_index=uint64,
-            prev_term=uint64,
+            prev_index=numbers,
+            prev_term=numbers,
             entries=st.lists(entries, max_size=5).map(tuple),
-            leader_commit=uint64,
+            leader_commit=numbers,
         ),
         wire.encode_append_request,
         wire.decode_append_request,
         pb.AppendEntriesRequest,
     ),
     (
-        st.builds(core.RequestVoteRequest, uint64, peers, uint64, uint64, st.booleans()),
+        st.builds(core.RequestVoteRequest, numbers, peers, numbers, numbers, st.booleans()),
         wire.encode_vote_request,
         wire.decode_vote_request,
         pb.RequestVoteRequest,
     ),
     (
-        st.builds(core.RequestPreVoteRequest, uint64, peers, uint64, uint64),
+        st.builds(core.RequestPreVoteRequest, numbers, peers, numbers, numbers),
         wire.encode_pre_vote_request,
         wire.decode_pre_vote_request,
         pb.RequestPreVoteRequest,
     ),
     (
-        st.builds(core.TimeoutNowRequest, peers, uint64),
+        st.builds(core.TimeoutNowRequest, peers, numbers),
         wire.encode_timeout_now_request,
         wire.decode_timeout_now_request,
         pb.TimeoutNowRequest,
@@ -70,12 +70,12 @@ requests = [
     (
         st.builds(
             core.InstallSnapshotRequest,
-            term=uint64,
+            term=numbers,
             sender=peers,
-            last_index=uint64,
-            last_term=uint64,
+            last_index=numbers,
+            last_term=numbers,
             configuration=configurations,
-            configuration_index=uint64,
+            configuration_index=numbers,
             size=st.integers(0, 2**63 - 1),
         ),
         wire.encode_snapshot_request,
@@ -85,19 +85,19 @@ requests = [
 ]
 responses = [
     (
-        st.builds(core.AppendEntriesResponse, uint64, uint64, st.booleans(), st.booleans()),
+        st.builds(core.AppendEntriesResponse, numbers, numbers, st.booleans(), st.booleans()),
         wire.encode_append_response,
         wire.decode_append_response,
         pb.AppendEntriesResponse,
     ),
     (
-        st.builds(core.RequestVoteResponse, uint64, st.booleans()),
+        st.builds(core.RequestVoteResponse, numbers, st.booleans()),
         wire.encode_vote_response,
         wire.decode_vote_response,
         pb.RequestVoteResponse,
     ),
     (
-        st.builds(core.RequestPreVoteResponse, uint64, st.booleans()),
+        st.builds(core.RequestPreVoteResponse, numbers, st.booleans()),
         wire.encode_pre_vote_response,
         wire.decode_pre_vote_response,
         pb.RequestPreVoteResponse,
@@ -109,7 +109,7 @@ responses = [
         pb.TimeoutNowResponse,
     ),
     (
-        st.builds(core.InstallSnapshotResponse, uint64, st.booleans()),
+        st.builds(core.InstallSnapshotResponse, numbers, st.booleans()),
         wire.encode_snapshot_response,
         wire.decode_snapshot_response,
         pb.InstallSnapshotResponse,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyraft_lite.core.effects import Level
 from pyraft_lite.core.entry import EntryType
-from pyraft_lite.core.errors import RaftError
+from pyraft_lite.core.errors import ConfigurationError, RaftError
 from pyraft_lite.core.events import Token
 from pyraft_lite.core.follower import Follower
 from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest
@@ -66,9 +66,11 @@ def _fault(core: Core, request: AppendEntriesRequest) -> str:
         term = entry.term
         if entry.type is EntryType.CONFIGURATION:
             try:
-                core.codec.decode(entry.data)
+                core.codec.decode(entry.data).check()
             except ValueError as error:
                 return f"entry {index} holds no readable configuration: {error}"
+            except ConfigurationError as error:
+                return f"entry {index} holds no valid configuration: {error}"
         if index <= core.commit_index and core.log.term(index) not in (entry.term, None):
             return f"entry {index} of term {entry.term} contradicts the committed one of term {core.log.term(index)}"
     return ""

@@ -126,6 +126,9 @@ class Core:
         self._rpc_id = 0
 
         self.log = self._open_log(store)
+        if self.log.last_term > self.term:
+            # The hard state is older than the log: it was lost, as when a node is started from another's snapshots.
+            self.term, self.voted_for = self.log.last_term, ""
         self.configurations = self._read_configurations(store)
         self.role: Role = Follower(self)
         self._announced: tuple[State, int, Peer | None] = (self.role.state, self.term, None)

@@ -9,6 +9,7 @@ from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import EVERYWHERE, ListenError, bind_all
+from pyraft_lite.rpc.unreadable import refuse_unreadable
 
 _OPTIONS = (
     # A port that another process listens on is taken: never share it.
@@ -36,7 +37,7 @@ class GrpcioEngine:
         self._generic.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
-        self._registered[service_name] = method_handlers
+        self._registered[service_name] = {name: refuse_unreadable(handler) for name, handler in method_handlers.items()}
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""

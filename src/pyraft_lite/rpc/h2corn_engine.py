@@ -18,6 +18,7 @@ from pyraft_lite.rpc.grpc_headers import Headers, Metadata, MetadataError, decod
 from pyraft_lite.rpc.grpc_methods import method_of
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import ListenError, bind_all
+from pyraft_lite.rpc.unreadable import refuse_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class H2cornEngine:
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
         for name, handler in method_handlers.items():
             path = f"/{service_name}/{name}"
-            self._methods[path.encode()] = method_of(path, handler)
+            self._methods[path.encode()] = method_of(path, refuse_unreadable(handler))
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""

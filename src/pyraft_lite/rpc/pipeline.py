@@ -10,6 +10,7 @@ from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.failure import failure_of
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
+from pyraft_lite.rpc.wire import WireError
 from pyraft_lite.runtime.transport import FailureKind, TransportError
 
 
@@ -75,9 +76,14 @@ class GrpcPipeline:
             if not self._unanswered or not isinstance(message, pb.AppendEntriesResponse):
                 self._break(FailureKind.REJECTED, "a response that is unreadable or answers nothing")
                 return
+            try:
+                response = wire.decode_append_response(message)
+            except WireError as error:
+                self._break(FailureKind.REJECTED, f"the response makes no sense: {error}")
+                return
             _, future = self._unanswered.popleft()
             if not future.done():
-                future.set_result(wire.decode_append_response(message))
+                future.set_result(response)
 
     def _watch_for_stall(self) -> None:
         """Breaks the stream if the oldest request is overdue; else comes back when it would be."""

@@ -18,6 +18,7 @@ from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.pipeline import GrpcPipeline
 from pyraft_lite.rpc.transport_service import RaftTransportService
+from pyraft_lite.rpc.wire import WireError
 from pyraft_lite.runtime.transport import FailureKind, Pipeline, RpcHandler, TransportError
 
 SNAPSHOT_CHUNK_BYTES = 1024 * 1024
@@ -105,7 +106,7 @@ class GrpcTransport:
         rpc = f"{unary.name} to {to.address}"
         method = getattr(self._stub(to.address), unary.name)
         message = await _outcome(rpc, method(unary.encode(request), timeout=deadline))
-        return unary.decode(_readable(rpc, message))
+        return _decoded(rpc, unary.decode, message)
 
     def pipeline(self, to: Server, /) -> Pipeline:
         """See :meth:`pyraft_lite.runtime.transport.Transport.pipeline`."""
@@ -135,7 +136,7 @@ class GrpcTransport:
             message = await _within(restore, rpc, call)
         finally:
             call.cancel()
-        return wire.decode_snapshot_response(_readable(rpc, message))
+        return _decoded(rpc, wire.decode_snapshot_response, message)
 
     async def until_disconnected(self, address: str, /) -> None:
         """See :meth:`pyraft_lite.runtime.transport.Transport.until_disconnected`."""
@@ -209,11 +210,14 @@ async def _within(seconds: float, rpc: str, call: Awaitable[T]) -> T:
         raise TransportError(FailureKind.TIMEOUT, f"{rpc}: no progress for {seconds:g} s") from None
 
 
-def _readable(rpc: str, message: T | None) -> T:
-    """The message; grpcio gives None for one it could not parse."""
+def _decoded(rpc: str, decode: Callable[[Any], T], message: object) -> T:
+    """What a response says; grpcio gives None for one it could not parse."""
     if message is None:
         raise TransportError(FailureKind.REJECTED, f"{rpc}: the response is unreadable")
-    return message
+    try:
+        return decode(message)
+    except WireError as error:
+        raise TransportError(FailureKind.REJECTED, f"{rpc}: the response makes no sense: {error}") from error
 
 
 async def _is_refused(address: str) -> bool:

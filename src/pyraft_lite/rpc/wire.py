@@ -13,6 +13,7 @@ deprecated ``leader`` and ``candidate``, so that its id stays unknown (R4).
 from pyraft_lite.core import messages as core
 from pyraft_lite.core.entry import NANOSECONDS, ZERO_TIME, Entry, EntryType
 from pyraft_lite.core.messages import Peer
+from pyraft_lite.core.settings import MAX_APPEND_ENTRIES
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.storage import configuration_codec
 
@@ -23,6 +24,9 @@ OLDEST_PROTOCOL_VERSION = 2
 """What we still take: one version back, as hashicorp/raft does."""
 
 SNAPSHOT_VERSION = 1
+
+LARGEST = 2**63 - 1
+"""The largest term and index that is taken: after those of a peer gone mad there must be others to count on to."""
 
 END_OF_TIME = 253_402_300_800 * NANOSECONDS
 """The end of the year 9999, where protobuf's timestamps end."""
@@ -57,6 +61,14 @@ def _known_sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
     if not sender.address:
         raise WireError("the request does not say who sends it: rpc_header.addr is empty")
     return sender
+
+
+def _check(*, terms: tuple[int, ...] = (), indexes: tuple[int, ...] = ()) -> None:
+    """Raises WireError if there can be no such terms and indexes."""
+    for what, numbers in (("term", terms), ("index", indexes)):
+        for number in numbers:
+            if number > LARGEST:
+                raise WireError(f"impossible {what}: {number}")
 
 
 def encode_entry(entry: Entry, log: pb.Log) -> None:
@@ -98,6 +110,10 @@ def encode_append_request(request: core.AppendEntriesRequest) -> pb.AppendEntrie
 
 
 def decode_append_request(message: pb.AppendEntriesRequest) -> core.AppendEntriesRequest:
+    """Terms and indexes of entries are compared with the request's by the core."""
+    _check(terms=(message.term,), indexes=(message.prev_log_entry, message.leader_commit_index))
+    if len(message.entries) > MAX_APPEND_ENTRIES:
+        raise WireError(f"{len(message.entries)} entries, more than {MAX_APPEND_ENTRIES}, in one request")
     return core.AppendEntriesRequest(
         term=message.term,
         sender=_known_sender(message.rpc_header, message.leader),
@@ -119,6 +135,7 @@ def encode_append_response(response: core.AppendEntriesResponse, sender: Peer) -
 
 
 def decode_append_response(message: pb.AppendEntriesResponse) -> core.AppendEntriesResponse:
+    _check(terms=(message.term,), indexes=(message.last_log,))
     return core.AppendEntriesResponse(message.term, message.last_log, message.success, message.no_retry_backoff)
 
 
@@ -134,6 +151,7 @@ def encode_vote_request(request: core.RequestVoteRequest) -> pb.RequestVoteReque
 
 
 def decode_vote_request(message: pb.RequestVoteRequest) -> core.RequestVoteRequest:
+    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index,))
     return core.RequestVoteRequest(
         term=message.term,
         sender=_known_sender(message.rpc_header, message.candidate),
@@ -148,6 +166,7 @@ def encode_vote_response(response: core.RequestVoteResponse, sender: Peer) -> pb
 
 
 def decode_vote_response(message: pb.RequestVoteResponse) -> core.RequestVoteResponse:
+    _check(terms=(message.term,))
     return core.RequestVoteResponse(message.term, message.granted)
 
 
@@ -161,6 +180,7 @@ def encode_pre_vote_request(request: core.RequestPreVoteRequest) -> pb.RequestPr
 
 
 def decode_pre_vote_request(message: pb.RequestPreVoteRequest) -> core.RequestPreVoteRequest:
+    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index,))
     return core.RequestPreVoteRequest(
         term=message.term,
         sender=_known_sender(message.rpc_header),
@@ -174,6 +194,7 @@ def encode_pre_vote_response(response: core.RequestPreVoteResponse, sender: Peer
 
 
 def decode_pre_vote_response(message: pb.RequestPreVoteResponse) -> core.RequestPreVoteResponse:
+    _check(terms=(message.term,))
     return core.RequestPreVoteResponse(message.term, message.granted)
 
 
@@ -212,6 +233,7 @@ def encode_snapshot_request(request: core.InstallSnapshotRequest) -> pb.InstallS
 
 def decode_snapshot_request(message: pb.InstallSnapshotRequest) -> core.InstallSnapshotRequest:
     """Of the first message of the stream, all but ``data``."""
+    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index, message.configuration_index))
     if message.snapshot_version != SNAPSHOT_VERSION:
         raise WireError(f"unsupported snapshot version {message.snapshot_version}: this node takes {SNAPSHOT_VERSION}")
     if message.size < 0:
@@ -236,4 +258,5 @@ def encode_snapshot_response(response: core.InstallSnapshotResponse, sender: Pee
 
 
 def decode_snapshot_response(message: pb.InstallSnapshotResponse) -> core.InstallSnapshotResponse:
+    _check(terms=(message.term,))
     return core.InstallSnapshotResponse(message.term, message.success)

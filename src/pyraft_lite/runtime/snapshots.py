@@ -103,7 +103,8 @@ class Snapshots:
             if size != request.size:
                 raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
             meta = await asyncio.to_thread(sink.close)
-        except (RaftError, TransportError) as error:
+        except Exception as error:
+            # Of the store, or whatever the transport says of a stream that breaks or lies.
             self._post(SnapshotReceiveFailed(effect.rpc, str(error)))
         else:
             self._post(SnapshotReceived(effect.rpc, meta))

@@ -62,7 +62,8 @@ class RpcHandler(Protocol):
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes], /
     ) -> InstallSnapshotResponse:
-        """Takes a snapshot in. The transport drains what of ``chunks`` is left unread when this returns (R15)."""
+        """Takes a snapshot in. The transport drains what of ``chunks`` is left unread when this returns (R15). If they
+        raise anything, the snapshot is not whole, and RaftError is raised here."""
         ...
 
 
