@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -69,7 +69,7 @@ class LocalCluster:
             for name, port in zip(names, free_ports(len(names)), strict=True)
         }
 
-    def __enter__(self) -> "LocalCluster":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,14 +85,10 @@ class LocalCluster:
 
     # -- processes ------------------------------------------------------------------------------------------------
 
-    def program_of(self, name: str) -> list[str]:
-        """What a node runs."""
-        return program("raft_example")
-
     def command(self, node: LocalNode) -> list[str]:
-        """How to run it."""
+        """How to run a node."""
         return [
-            *self.program_of(node.name),
+            *program("raft_example"),
             *("--raft_id", node.name, "--address", node.address, "--raft_data_dir", str(self.directory)),
         ]
 

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+import engines
 from pyraft_lite.core.state import State
 from pyraft_lite.rpc.pb import example_pb2, raft_admin_pb2
-from raftexample.local_cluster import LocalCluster, LocalClusterError, LocalNode, free_ports, program
+from raftexample.local_cluster import LocalCluster, LocalClusterError, LocalNode, free_ports
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GO_PEER = ROOT / "build" / "interop" / "bin" / "peer"
@@ -71,10 +72,16 @@ class MixedCluster(LocalCluster):
         self.runs: dict[str, str] = {}
         """Ids of nodes that run what another name stands for."""
 
-    def program_of(self, name: str) -> list[str]:
-        if is_go(self.runs.get(name, name)):
-            return [str(GO_PEER), "--fsm", "log" if self._every_word else "words"]
-        return [sys.executable, str(LOG_NODE)] if self._every_word else program("raft_example")
+    def command(self, node: LocalNode) -> list[str]:
+        if is_go(self.runs.get(node.name, node.name)):
+            program = [str(GO_PEER), "--fsm", "log" if self._every_word else "words"]
+        else:
+            script = [str(LOG_NODE)] if self._every_word else ["-m", "raftexample.cmd.raft_example"]
+            program = [sys.executable, *script, "--grpc_engine", engines.chosen]
+        return [
+            *program,
+            *("--raft_id", node.name, "--address", node.address, "--raft_data_dir", str(self.directory)),
+        ]
 
     def start(self, name: str, *flags: str) -> None:
         super().start(name, *self._of.get(name, ()), *flags)
@@ -192,8 +199,16 @@ class MixedCluster(LocalCluster):
         self.operate(self.leader(), "Barrier")
         words = self.words(self.leader())
         for name in names:
-            self.wait_for(lambda name=name: self.words(name) == words, f"{name} has the leader's words")
+            self.wait_until_has(name, words)
         return words
+
+    def wait_until_has(self, node: str, words: list[str]) -> None:
+        """Waits until a node has exactly these words."""
+        self.wait_for(lambda: self.words(node) == words, f"{node} has the same words")
+
+    def wait_until_up(self, node: str) -> None:
+        """Waits until a node answers."""
+        self.wait_for(lambda: self.state(node) is not None, f"{node} answers")
 
     def wait_until_at(self, node: str, index: int) -> None:
         """Waits until a node has applied the entry at ``index``."""

@@ -147,7 +147,7 @@ class H2cornEngine:
         details = _CallDetails(path, decode_metadata(fields))
         for generic in self._generic:
             if handler := generic.service(details):
-                return method_of(path, handler)
+                return method_of(path, refuse_unreadable(handler))
         return None
 
 

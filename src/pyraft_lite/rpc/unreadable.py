@@ -1,4 +1,4 @@
-"""Requests that are no protobuf message: grpcio would answer UNKNOWN, and log a traceback for every one of them."""
+"""Requests that are no protobuf message: left alone, grpcio would answer UNKNOWN and log a traceback for each."""
 
 from __future__ import annotations
 

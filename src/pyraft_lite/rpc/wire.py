@@ -204,6 +204,7 @@ def encode_timeout_now_request(request: core.TimeoutNowRequest) -> pb.TimeoutNow
 
 def decode_timeout_now_request(message: pb.TimeoutNowRequest) -> core.TimeoutNowRequest:
     """From hashicorp/raft 1.1-1.2 the sender is unknown altogether: this request has no deprecated field for it."""
+    _check(terms=(message.term,))
     return core.TimeoutNowRequest(_sender(message.rpc_header), message.term)
 
 
