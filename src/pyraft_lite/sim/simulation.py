@@ -111,9 +111,9 @@ class Simulation:
             violation.at = self.world.now
             raise
         except Exception as error:
-            violation = Violation("no exception", repr(error))
-            violation.at = self.world.now
-            raise violation from error
+            found = Violation("no exception", repr(error))
+            found.at = self.world.now
+            raise found from error
 
     def _run(self) -> Report:
         world, profile = self.world, self.profile
