@@ -1,5 +1,6 @@
 """Followers of one kind under a leader of the other."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,16 @@ def test_a_leader_pipelines_to_a_follower_of_the_other_kind(tmp_path: Path, name
         log = cluster.nodes[go].log.read_text()
         assert ("pipelining replication" if is_go(names[0]) else "append stream begins") in log
         assert ("aborting pipeline replication" if is_go(names[0]) else "append stream ends") not in log
+
+
+def test_our_leader_keeps_messages_as_small_as_a_go_follower_needs_them(tmp_path: Path) -> None:
+    """Ten such words in one message are what stops a Go leader's replication for good."""
+    with MixedCluster(tmp_path, ("py1", "go1", "go2")) as cluster:
+        cluster.form()
+        large = [f"{number} ".ljust(900_000, "x") for number in range(12)]
+        with Writer(cluster) as writer, ThreadPoolExecutor(len(large)) as pool:
+            assert len(set(pool.map(lambda word: cluster.add_word("py1", word), large))) == len(large)
+            writer.wait_for(20)
+        words = cluster.wait_for_words()
+        writer.check(words)
+        assert len([word for word in words if word.startswith("sha256:")]) == len(large)
