@@ -20,6 +20,10 @@ QUICK = [
 """Some of each kind that take few seeds."""
 
 
+ONCE_IN_THE_CORE = [("a_late_timeout_now_counts", 51000 + 2 * 2**32 + 56), ("votes_give_a_lease", 309)]
+"""Bugs that the simulator found in the core itself, each with a seed that shows it."""
+
+
 def test_there_are_enough_and_each_says_what_is_wrong() -> None:
     assert len(MUTANTS) >= 25
     for mutant in MUTANTS.values():
@@ -32,7 +36,18 @@ def test_a_known_bug_is_found(mutant: Mutant) -> None:
     with mutant.put_back():
         for seed in range(mutant.budget):
             try:
-                Simulation(seed, PROFILES[mutant.profile](Random(seed)) if mutant.profile else None).run()
+                run(mutant, seed)
             except Violation:
                 return
     pytest.fail(f"not found within {mutant.budget} seeds")
+
+
+@pytest.mark.parametrize(("name", "seed"), ONCE_IN_THE_CORE)
+def test_a_bug_that_was_in_the_core_is_gone(name: str, seed: int) -> None:
+    run(MUTANTS[name], seed)
+    with MUTANTS[name].put_back(), pytest.raises(Violation):
+        run(MUTANTS[name], seed)
+
+
+def run(mutant: Mutant, seed: int) -> None:
+    Simulation(seed, PROFILES[mutant.profile](Random(seed)) if mutant.profile else None).run()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pyraft_lite.core import Settings
-from pyraft_lite.sim import Profile, Simulation
+from pyraft_lite.core import Core, Settings
+from pyraft_lite.sim import Profile, Simulation, Violation
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -23,6 +23,19 @@ def test_an_observer_sees_every_step() -> None:
     seen: list[str] = []
     simulation = Simulation(3, observer=lambda time, node, event, outcome: seen.append(node))
     assert simulation.run().steps == len(seen)
+
+
+def test_an_exception_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that its seed is known, and its faults are shrunk."""
+
+    def fail(core: Core, event: object) -> None:
+        raise KeyError("no such peer")
+
+    monkeypatch.setattr(Core, "_dispatch", fail)
+    with pytest.raises(Violation, match="no exception: KeyError") as found:
+        Simulation(1).run()
+    assert found.value.at > 0
+    assert isinstance(found.value.__cause__, KeyError)
 
 
 def test_a_profile_is_what_happens() -> None:

@@ -103,13 +103,17 @@ class Simulation:
         """Runs to the end.
 
         Raises:
-            Violation: something happened that must not, or the cluster did not settle.
+            Violation: something happened that must not, an exception included, or the cluster did not settle.
         """
         try:
             return self._run()
         except Violation as violation:
             violation.at = self.world.now
             raise
+        except Exception as error:
+            found = Violation("no exception", repr(error))
+            found.at = self.world.now
+            raise found from error
 
     def _run(self) -> Report:
         world, profile = self.world, self.profile
