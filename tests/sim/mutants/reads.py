@@ -62,21 +62,6 @@ def the_lease_never_ends(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leader, "lease_holds", lambda leader: not leader.transfer.voids_lease)
 
 
-@mutant("R16", budget=200, profile="membership")
-def votes_give_a_lease(patch: pytest.MonkeyPatch) -> None:
-    """A leader trusts its lease before its term's first commit, as if who voted for it had promised anything."""
-    original = Leader.lease_holds
-
-    def lease_holds(leader: Leader) -> bool:
-        noop, leader.noop_index = leader.noop_index, 0
-        try:
-            return original(leader)
-        finally:
-            leader.noop_index = noop
-
-    patch.setattr(Leader, "lease_holds", lease_holds)
-
-
 @mutant("R16", budget=1500, profile="leases")
 def the_lease_survives_a_restart_of_its_voters(patch: pytest.MonkeyPatch) -> None:
     """A voter that restarts forgets that it has just promised a leader not to vote."""
