@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pyraft_lite/rpc/pb/example.proto\"\x1e\n\x0e\x41\x64\x64WordRequest\x12\x0c\n\x04word\x18\x01 \x01(\t\"\'\n\x0f\x41\x64\x64WordResponse\x12\x14\n\x0c\x63ommit_index\x18\x01 \x01(\x04\"p\n\x0fGetWordsRequest\x12\x31\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x1c.GetWordsRequest.Consistency\"*\n\x0b\x43onsistency\x12\t\n\x05LOCAL\x10\x00\x12\x10\n\x0cLINEARIZABLE\x10\x01\"=\n\x10GetWordsResponse\x12\x15\n\rread_at_index\x18\x01 \x01(\x04\x12\x12\n\nbest_words\x18\x02 \x03(\t2h\n\x07\x45xample\x12,\n\x07\x41\x64\x64Word\x12\x0f.AddWordRequest\x1a\x10.AddWordResponse\x12/\n\x08GetWords\x12\x10.GetWordsRequest\x1a\x11.GetWordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pyraft_lite/rpc/pb/example.proto\"\x1e\n\x0e\x41\x64\x64WordRequest\x12\x0c\n\x04word\x18\x01 \x01(\t\"\'\n\x0f\x41\x64\x64WordResponse\x12\x14\n\x0c\x63ommit_index\x18\x01 \x01(\x04\" \n\x0f\x41\x64\x64WordsRequest\x12\r\n\x05words\x18\x01 \x03(\t\"*\n\x10\x41\x64\x64WordsResponse\x12\x16\n\x0e\x63ommit_indexes\x18\x01 \x03(\x04\"p\n\x0fGetWordsRequest\x12\x31\n\x0b\x63onsistency\x18\x01 \x01(\x0e\x32\x1c.GetWordsRequest.Consistency\"*\n\x0b\x43onsistency\x12\t\n\x05LOCAL\x10\x00\x12\x10\n\x0cLINEARIZABLE\x10\x01\"=\n\x10GetWordsResponse\x12\x15\n\rread_at_index\x18\x01 \x01(\x04\x12\x12\n\nbest_words\x18\x02 \x03(\t2\x9d\x01\n\x07\x45xample\x12,\n\x07\x41\x64\x64Word\x12\x0f.AddWordRequest\x1a\x10.AddWordResponse\x12/\n\x08GetWords\x12\x10.GetWordsRequest\x1a\x11.GetWordsResponse\x12\x33\n\x08\x41\x64\x64Words\x12\x10.AddWordsRequest\x1a\x11.AddWordsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDWORDREQUEST']._serialized_end=66
   _globals['_ADDWORDRESPONSE']._serialized_start=68
   _globals['_ADDWORDRESPONSE']._serialized_end=107
-  _globals['_GETWORDSREQUEST']._serialized_start=109
-  _globals['_GETWORDSREQUEST']._serialized_end=221
-  _globals['_GETWORDSREQUEST_CONSISTENCY']._serialized_start=179
-  _globals['_GETWORDSREQUEST_CONSISTENCY']._serialized_end=221
-  _globals['_GETWORDSRESPONSE']._serialized_start=223
-  _globals['_GETWORDSRESPONSE']._serialized_end=284
-  _globals['_EXAMPLE']._serialized_start=286
-  _globals['_EXAMPLE']._serialized_end=390
+  _globals['_ADDWORDSREQUEST']._serialized_start=109
+  _globals['_ADDWORDSREQUEST']._serialized_end=141
+  _globals['_ADDWORDSRESPONSE']._serialized_start=143
+  _globals['_ADDWORDSRESPONSE']._serialized_end=185
+  _globals['_GETWORDSREQUEST']._serialized_start=187
+  _globals['_GETWORDSREQUEST']._serialized_end=299
+  _globals['_GETWORDSREQUEST_CONSISTENCY']._serialized_start=257
+  _globals['_GETWORDSREQUEST_CONSISTENCY']._serialized_end=299
+  _globals['_GETWORDSRESPONSE']._serialized_start=301
+  _globals['_GETWORDSRESPONSE']._serialized_end=362
+  _globals['_EXAMPLE']._serialized_start=365
+  _globals['_EXAMPLE']._serialized_end=522
 # @@protoc_insertion_point(module_scope)

@@ -58,6 +58,48 @@ class AddWordResponse(_message.Message):
 Global___AddWordResponse: _TypeAlias = AddWordResponse  # noqa: Y015
 
 @_typing.final
+class AddWordsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddWordsRequest: _TypeAlias = AddWordsRequest  # noqa: Y015
+
+@_typing.final
+class AddWordsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMIT_INDEXES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def commit_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One for each word of the request: all are committed, and applied on the leader."""
+
+    def __init__(
+        self,
+        *,
+        commit_indexes: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit_indexes", b"commit_indexes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddWordsResponse: _TypeAlias = AddWordsResponse  # noqa: Y015
+
+@_typing.final
 class GetWordsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -44,6 +44,11 @@ class ExampleStub:
                 request_serializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsRequest.SerializeToString,
                 response_deserializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsResponse.FromString,
                 _registered_method=True)
+        self.AddWords = channel.stream_stream(
+                '/Example/AddWords',
+                request_serializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsRequest.SerializeToString,
+                response_deserializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsResponse.FromString,
+                _registered_method=True)
 
 
 class ExampleServicer:
@@ -63,6 +68,13 @@ class ExampleServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddWords(self, request_iterator, context):
+        """Replicates words in order: one answer for each request, in the order of the requests. An addition of this port.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExampleServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -75,6 +87,11 @@ def add_ExampleServicer_to_server(servicer, server):
                     servicer.GetWords,
                     request_deserializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsRequest.FromString,
                     response_serializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsResponse.SerializeToString,
+            ),
+            'AddWords': grpc.stream_stream_rpc_method_handler(
+                    servicer.AddWords,
+                    request_deserializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsRequest.FromString,
+                    response_serializer=pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -131,6 +148,33 @@ class Example:
             '/Example/GetWords',
             pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsRequest.SerializeToString,
             pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.GetWordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddWords(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/Example/AddWords',
+            pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsRequest.SerializeToString,
+            pyraft__lite_dot_rpc_dot_pb_dot_example__pb2.AddWordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

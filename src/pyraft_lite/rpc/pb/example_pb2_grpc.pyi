@@ -19,6 +19,8 @@ class ExampleStub:
     """Replicates a word; answers once it is committed and applied on the leader."""
     GetWords: _aio.UnaryUnaryMultiCallable[_example_pb2.GetWordsRequest, _example_pb2.GetWordsResponse]
     """Returns the three longest words seen so far."""
+    AddWords: _aio.StreamStreamMultiCallable[_example_pb2.AddWordsRequest, _example_pb2.AddWordsResponse]
+    """Replicates words in order: one answer for each request, in the order of the requests. An addition of this port."""
 
 class ExampleServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -36,5 +38,13 @@ class ExampleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_example_pb2.GetWordsRequest, _abc.Awaitable[_example_pb2.GetWordsResponse]],
     ) -> _abc.Awaitable[_example_pb2.GetWordsResponse]:
         """Returns the three longest words seen so far."""
+
+    @_abc_1.abstractmethod
+    def AddWords(
+        self,
+        request_iterator: _abc.AsyncIterator[_example_pb2.AddWordsRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_example_pb2.AddWordsRequest], _abc.AsyncIterator[_example_pb2.AddWordsResponse]],
+    ) -> _abc.AsyncIterator[_example_pb2.AddWordsResponse]:
+        """Replicates words in order: one answer for each request, in the order of the requests. An addition of this port."""
 
 def add_ExampleServicer_to_server(servicer: ExampleServicer, server: _engine.HandlerRegistry) -> None: ...
