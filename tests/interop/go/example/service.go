@@ -19,8 +19,9 @@ func Register(server *grpc.Server, node *raft.Raft, machine state.Machine) {
 }
 
 type service struct {
-	node    *raft.Raft
-	machine state.Machine
+	pb.UnimplementedExampleServer // of what this project has added
+	node                          *raft.Raft
+	machine                       state.Machine
 }
 
 func (s *service) AddWord(_ context.Context, request *pb.AddWordRequest) (*pb.AddWordResponse, error) {
