@@ -1,6 +1,7 @@
 """A cluster of node processes on this machine's loopback, for demonstrations and tests."""
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -220,9 +221,13 @@ def program(name: str) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback that nobody listens on."""
+    """Ports on the loopback that nobody listens on, and that no connection will have while their node is down."""
+    ports: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            # Systems give connections ports above these.
+            each, port = held.enter_context(socket.socket()), random.randrange(15_000, 32_000)
+            with contextlib.suppress(OSError):
+                each.bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports

@@ -21,12 +21,22 @@ from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.dutch import number_word
 from raftexample.local_cluster import PATIENCE, LocalCluster, program
 
+ENGINE = ("--grpc_engine", engines.chosen)
+
 QUICK = (
-    *("--grpc_engine", engines.chosen),
+    *ENGINE,
     *("--heartbeat_timeout", "600ms"),
     *("--election_timeout", "600ms"),
     *("--leader_lease_timeout", "500ms"),
 )
+
+STEADY = (
+    *ENGINE,
+    *("--heartbeat_timeout", "1500ms"),
+    *("--election_timeout", "1500ms"),
+    *("--leader_lease_timeout", "1500ms"),
+)
+"""For a leader that is to stay: it does not give up because the machine is busy."""
 
 HAMMER_WORDS = [number_word(number) for number in range(1, 2000)]
 HAMMER_LINE = re.compile(

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from e2e.harness import (
+    ENGINE,
     HAMMER_LINE,
     HAMMER_WORDS,
     QUICK,
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path) as cluster:
+    with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         cluster.form()
         hammer = cluster.start_hammer()
         for beyond in (100, 300, 500):
