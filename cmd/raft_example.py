@@ -126,6 +126,7 @@ def main(
             local_address=address,
             snapshot_interval=snapshot_interval,
             snapshot_threshold=snapshot_threshold,
+            apply_on_loop=True,  # It compares a few short words.
             settings=Settings(
                 heartbeat_timeout=heartbeat_timeout,
                 election_timeout=election_timeout,

@@ -67,8 +67,9 @@ class _IncomingRpc:
 class Raft:
     """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
 
-    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine and
-    snapshots, which have threads of their own: however slow they are, heartbeats go on.
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine (unless it
+    is quick, see ``Config.apply_on_loop``) and snapshots, which have threads of their own: however slow they are,
+    heartbeats go on.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Raft:
         self._stable_store = stable_store
         self._transport = transport
         self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
-        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal)
+        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal, on_loop=config.apply_on_loop)
         self._snapshots = Snapshots(snapshot_store, transport, self._post)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
