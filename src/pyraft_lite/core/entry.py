@@ -38,7 +38,7 @@ class Entry(NamedTuple):
         appended_at: When the leader appended it, in nanoseconds since the Unix epoch; informative only.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the search of tuples, of which an entry is one by the way
     term: int
     type: EntryType
     data: bytes = b""

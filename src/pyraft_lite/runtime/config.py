@@ -18,8 +18,8 @@ class Config:
         snapshot_interval: How often to look whether a snapshot is due, up to twice as long at random so that not all
             nodes do it at once.
         snapshot_threshold: A snapshot is due after so many entries since the last.
-        apply_on_loop: Call the state machine's ``apply`` on the event loop, without a thread's detour. For one that takes
-            microseconds and never blocks: while it works, nothing else does, heartbeats included.
+        apply_on_loop: Call the state machine's ``apply`` on the event loop, without a thread's detour. For one that
+            takes microseconds and never blocks: while it works, nothing else does, heartbeats included.
 
     Raises:
         ValueError: a value is out of range; the message names it.
