@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import BinaryIO
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pyraft_lite.core.entry import Entry
-from pyraft_lite.core.errors import NotLeaderError, RaftError
+from pyraft_lite.core.errors import NotLeaderError, RaftError, ShutdownError
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
 from pyraft_lite.rpc.status import abort_with
-from pyraft_lite.runtime import RaftOperations
+from pyraft_lite.runtime import RaftOperations, State
+from pyraft_lite.runtime.api import Observation
 from pyraft_lite.runtime.fsm import Sink
 from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
+from raftexample.word_stream import WordStream
+from raftexample.words import InvalidWordError, encode_word
 
 WORDS = 3
 
@@ -65,7 +71,7 @@ class WordsSnapshot:
 
 
 class ExampleService(example_pb2_grpc.ExampleServicer):
-    """The service ``Example``: AddWord and GetWords.
+    """The service ``Example``: AddWord, AddWords and GetWords.
 
     Args:
         raft: The node.
@@ -77,13 +83,19 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self._raft = raft
         self._tracker = tracker
         self._forwarder = forwarder
+        self._streams: set[WordStream] = set()
+
+    def close(self) -> None:
+        """Ends the streams once they have answered what they took in; else they outlast any grace period."""
+        for stream in self._streams:
+            stream.close(ShutdownError())
 
     async def AddWord(self, request: example_pb2.AddWordRequest, context: CallContext) -> example_pb2.AddWordResponse:
         """Answers when the word is committed and applied here."""
-        if "\n" in request.word:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "invalid word: it must not hold a newline")
         try:
-            applied = await self._raft.apply(request.word.encode())
+            applied = await self._raft.apply(encode_word(request.word))
+        except InvalidWordError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except NotLeaderError as error:
             leader = self._leader(context)
             if leader is None:
@@ -92,6 +104,33 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         except RaftError as error:
             await abort_with(context, error, retriable=True)
         return example_pb2.AddWordResponse(commit_index=applied.index)
+
+    async def AddWords(
+        self, request_iterator: AsyncIterator[example_pb2.AddWordsRequest], context: CallContext
+    ) -> AsyncIterator[example_pb2.AddWordsResponse]:
+        """Answers each request when its words are committed and applied here. Ends with UNAVAILABLE as soon as the node
+        no longer leads, even if nothing is under way: a client that has nothing to send learns of it too."""
+        if self._raft.state is not State.LEADER:
+            await abort_with(context, NotLeaderError(), retriable=True)
+        stream = WordStream(self._raft, request_iterator)
+        self._streams.add(stream)
+
+        def role_changed(observation: Observation) -> None:
+            if observation.state is not State.LEADER:
+                stream.close(NotLeaderError())
+
+        unobserve = self._raft.observe(role_changed)
+        try:
+            async with aclosing(stream.responses()) as responses:
+                async for response in responses:
+                    yield response
+        except (InvalidWordError, DecodeError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except RaftError as error:
+            await abort_with(context, error, retriable=True)
+        finally:
+            unobserve()
+            self._streams.discard(stream)
 
     async def GetWords(
         self, request: example_pb2.GetWordsRequest, context: CallContext

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyraft_lite.core import events
 from pyraft_lite.core.effects import Complete, Fail, Level, RestoreSnapshot, StoreRestore
-from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.entry import Entry, EntryType, check_size
 from pyraft_lite.core.errors import (
     AbortedByRestoreError,
     CommandTooLargeError,
@@ -20,7 +20,6 @@ from pyraft_lite.core.quorum import majority_reached
 from pyraft_lite.core.reads import Reads
 from pyraft_lite.core.replication import Replication
 from pyraft_lite.core.role import Role
-from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.core.state import State
 from pyraft_lite.core.transfer import Transfer
 
@@ -143,9 +142,10 @@ class Leader(Role):
                 core.emit(Fail(proposal.token, unavailable))
                 continue
             entry = core.make_entry(index + 1, proposal.type, proposal.data, proposal.extensions)
-            if entry.size > MAX_MESSAGE_BYTES:
-                text = f"a command of {entry.size} bytes does not fit into a message: the limit is {MAX_MESSAGE_BYTES}"
-                core.emit(Fail(proposal.token, CommandTooLargeError(text)))
+            try:
+                check_size(entry.size)
+            except CommandTooLargeError as error:
+                core.emit(Fail(proposal.token, error))
                 continue
             index += 1
             entries.append(entry)
