@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -17,7 +17,7 @@ from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.runtime import RaftOperations, State
 from pyraft_lite.runtime.api import Observation
 from pyraft_lite.runtime.fsm import Sink
-from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
+from raftexample.forwarding import MARK, ForwardedStream, LeaderForwarder, forward, was_forwarded
 from raftexample.word_stream import WordStream
 from raftexample.words import InvalidWordError, encode_word
 
@@ -70,6 +70,14 @@ class WordsSnapshot:
         sink.write("\n".join(self._words).encode())
 
 
+class _Stream(Protocol):
+    """A call of AddWords under way."""
+
+    def close(self, error: RaftError) -> None: ...
+
+    def responses(self) -> AsyncGenerator[example_pb2.AddWordsResponse, None]: ...
+
+
 class ExampleService(example_pb2_grpc.ExampleServicer):
     """The service ``Example``: AddWord, AddWords and GetWords.
 
@@ -83,7 +91,7 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self._raft = raft
         self._tracker = tracker
         self._forwarder = forwarder
-        self._streams: set[WordStream] = set()
+        self._streams: set[_Stream] = set()
 
     def close(self) -> None:
         """Ends the streams once they have answered what they took in; else they outlast any grace period."""
@@ -109,16 +117,23 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self, request_iterator: AsyncIterator[example_pb2.AddWordsRequest], context: CallContext
     ) -> AsyncIterator[example_pb2.AddWordsResponse]:
         """Answers each request when its words are committed and applied here. Ends with UNAVAILABLE as soon as the node
-        no longer leads, even if nothing is under way: a client that has nothing to send learns of it too."""
-        if self._raft.state is not State.LEADER:
+        no longer leads, or the one that it passes the stream on to, even if nothing is under way: a client that has
+        nothing to send learns of it too."""
+        state, address = self._raft.state, self._raft.leader.address
+        stream: _Stream
+        if state is State.LEADER:
+            stream = WordStream(self._raft, request_iterator)
+        elif leader := self._leader(context):
+            call = leader.AddWords(request_iterator, timeout=context.time_remaining(), metadata=MARK)
+            stream = ForwardedStream(call, context)
+        else:
             await abort_with(context, NotLeaderError(), retriable=True)
-        stream = WordStream(self._raft, request_iterator)
-        self._streams.add(stream)
 
-        def role_changed(observation: Observation) -> None:
-            if observation.state is not State.LEADER:
+        def role_changed(now: Observation) -> None:
+            if (now.state, now.leader.address) != (state, address):
                 stream.close(NotLeaderError())
 
+        self._streams.add(stream)
         unobserve = self._raft.observe(role_changed)
         try:
             async with aclosing(stream.responses()) as responses:

@@ -9,14 +9,16 @@ import grpc
 import pytest
 
 from admin.scripted_raft import ScriptedRaft, serving
-from example.test_example_service import ERRORS, Node
+from example.test_example_service import ERRORS, Node, pair
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
 from pyraft_lite.core.errors import LeadershipLostError, RaftError
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
+from pyraft_lite.rpc.client import status_of
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordsRequest, AddWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
-from pyraft_lite.runtime.api import State
+from pyraft_lite.runtime.api import Leader, State
 from raftexample.application import ExampleService, WordTracker
+from raftexample.forwarding import FORWARDED
 from raftexample.word_stream import WINDOW_BYTES, WINDOW_WORDS
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -38,7 +40,7 @@ async def answers(call: Any) -> tuple[list[AddWordsResponse], grpc.StatusCode, s
     with contextlib.suppress(grpc.aio.AioRpcError):
         while (response := await call.read()) is not EOF:
             received.append(response)
-    return received, await call.code(), await call.details()
+    return received, *await status_of(call)
 
 
 class Held:
@@ -278,3 +280,68 @@ async def test_a_stream_ends_with_its_deadline() -> None:
         held.commits[0].add_done_callback(lambda _: ended.set())
         await ended.wait()
     assert held.raft.observers == []
+
+
+# -- forwarding --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_follower_passes_a_stream_on() -> None:
+    async with pair() as (follower, leader, example):
+        call = example.AddWords([request("one", "two"), request(), request("three")])
+        assert await answers(call) == ([indexes(1, 2), indexes(), indexes(3)], grpc.StatusCode.OK, "")
+    assert leader.tracker.words == ("three", "one", "two")
+    assert follower.raft.calls == []
+    assert follower.raft.observers == leader.raft.observers == []
+
+
+async def test_each_answer_of_a_forwarded_stream_comes_when_it_is_there() -> None:
+    async with pair() as (_, _, example):
+        call = example.AddWords()
+        for index in (1, 2, 3):
+            await call.write(request("word"))
+            assert await call.read() == indexes(index)
+        call.cancel()
+
+
+async def test_a_follower_that_knows_no_leader_or_got_a_forwarded_stream_refuses() -> None:
+    async with pair() as (follower, _, example):
+        assert await answers(example.AddWords(metadata=((FORWARDED, "1"),))) == ([], *NOT_LEADER)
+        follower.raft.leader = Leader()
+        assert await answers(example.AddWords()) == ([], *NOT_LEADER)
+
+
+async def test_the_end_of_the_leaders_stream_is_that_of_the_forwarded_one() -> None:
+    async with pair() as (_, leader, example):
+        call = example.AddWords([request("good"), request("two\nlines"), request("word")])
+        text = "word 1 of request 2: invalid word: it must not hold a newline"
+        assert await answers(call) == ([indexes(1)], grpc.StatusCode.INVALID_ARGUMENT, text)
+        call = example.AddWords()
+        await call.write(request("good"))
+        assert await call.read() == indexes(2)
+        leader.raft.become(State.FOLLOWER)
+        assert await answers(call) == ([], *NOT_LEADER)
+
+
+async def test_a_forwarded_stream_ends_when_its_follower_has_another_leader() -> None:
+    """The old one may be cut off, so that it can't end the stream itself."""
+    async with pair() as (follower, _, example):
+        call = example.AddWords()
+        await call.write(request("word"))
+        assert await call.read() == indexes(1)
+        follower.raft.leader = Leader("another", "127.0.0.1:1")
+        follower.raft.become(State.FOLLOWER)
+        assert await answers(call) == ([], *NOT_LEADER)
+
+
+async def test_a_client_that_gives_up_ends_the_forwarded_stream() -> None:
+    async with pair() as (_, leader, example):
+        ended = asyncio.Event()
+        under_way: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        under_way.add_done_callback(lambda _: ended.set())
+        leader.raft.outcomes["apply"] = under_way
+        call = example.AddWords([request("word")])
+        while not leader.raft.calls:  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+        call.cancel()
+        await ended.wait()
+    assert under_way.cancelled()
