@@ -6,6 +6,9 @@ The numbers of :class:`EntryType` are those of hashicorp/raft and go over the wi
 from enum import IntEnum
 from typing import NamedTuple
 
+from pyraft_lite.core.errors import CommandTooLargeError
+from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
+
 NANOSECONDS = 1_000_000_000
 
 ZERO_TIME = -62_135_596_800 * NANOSECONDS
@@ -49,3 +52,14 @@ class Entry(NamedTuple):
     def size(self) -> int:
         """An upper bound of the entry's encoded size in bytes, for batching."""
         return len(self.data) + len(self.extensions) + ENTRY_OVERHEAD
+
+
+def check_size(size: int) -> None:
+    """Passes if an entry of ``size`` bytes, as :attr:`Entry.size` counts them, fits into a message to a peer (R17).
+
+    Raises:
+        CommandTooLargeError: it does not.
+    """
+    if size > MAX_MESSAGE_BYTES:
+        text = f"a command of {size} bytes does not fit into a message: the limit is {MAX_MESSAGE_BYTES}"
+        raise CommandTooLargeError(text)

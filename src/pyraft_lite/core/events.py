@@ -73,7 +73,8 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Proposals to append in this order; each ends with an Apply effect that names its token, or a Fail effect."""
+    """Proposals to append in this order; each ends with an Apply effect that names its token, or a Fail effect. Several
+    may have one token, which is then named for each of them."""
 
     proposals: tuple[Proposal, ...]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyraft_lite.core import events
 from pyraft_lite.core.effects import Complete, Fail, Level, RestoreSnapshot, StoreRestore
-from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.entry import Entry, EntryType, check_size
 from pyraft_lite.core.errors import (
     AbortedByRestoreError,
     CommandTooLargeError,
@@ -20,7 +20,6 @@ from pyraft_lite.core.quorum import majority_reached
 from pyraft_lite.core.reads import Reads
 from pyraft_lite.core.replication import Replication
 from pyraft_lite.core.role import Role
-from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.core.state import State
 from pyraft_lite.core.transfer import Transfer
 
@@ -144,9 +143,10 @@ class Leader(Role):
         index, term, appended_at = core.log.last_index, core.term, core.wall_clock()
         for token, type, data, extensions in event.proposals:
             entry = Entry(index + 1, term, type, data, extensions, appended_at)
-            if entry.size > MAX_MESSAGE_BYTES:
-                text = f"a command of {entry.size} bytes does not fit into a message: the limit is {MAX_MESSAGE_BYTES}"
-                core.emit(Fail(token, CommandTooLargeError(text)))
+            try:
+                check_size(entry.size)
+            except CommandTooLargeError as error:
+                core.emit(Fail(token, error))
                 continue
             index += 1
             entries.append(entry)

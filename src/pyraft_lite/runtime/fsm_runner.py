@@ -4,7 +4,7 @@ import asyncio
 from bisect import insort
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
@@ -20,6 +20,18 @@ BATCH_BYTES = 1024 * 1024
 
 BATCH_ENTRIES = 1024
 """How many entries are applied at a time; bounds how long a quick FSM keeps the event loop."""
+
+
+class Proposer(Protocol):
+    """Somebody waits for what becomes of a proposal."""
+
+    def resolve(self, applied: Applied) -> None:
+        """It is applied."""
+        ...
+
+    def reject(self, error: RaftError) -> None:
+        """It failed, or nobody here will know."""
+        ...
 
 
 class FsmRunner:
@@ -51,7 +63,7 @@ class FsmRunner:
         self._commit_index = 0
         self._restore: SnapshotMeta | None = None
         self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
-        self._proposed: dict[int, asyncio.Future[Applied]] = {}
+        self._proposed: dict[int, Proposer] = {}
         self._readers: list[tuple[int, int, asyncio.Future[int]]] = []
         self._readers_seen = 0
         self.applied_index = 0
@@ -70,7 +82,7 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, asyncio.Future[Applied]]]) -> None:
+    def commit(self, index: int, proposed: Sequence[tuple[int, Proposer]]) -> None:
         """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
         self._commit_index = index
         self._proposed.update(proposed)
@@ -109,9 +121,10 @@ class FsmRunner:
         if self._work is not None:
             await self._work
         await asyncio.to_thread(self._executor.shutdown)
-        waiting: list[asyncio.Future[Any]] = [*self._proposed.values(), *self._freezes]
-        for future in waiting:
-            _reject(future, error)
+        for proposer in self._proposed.values():
+            proposer.reject(error)
+        for freeze in self._freezes:
+            _reject(freeze, error)
         self._proposed.clear()
         self._freezes.clear()
         self.fail_readers(error)
@@ -164,7 +177,7 @@ class FsmRunner:
         if self._restore is meta:
             self._restore = None
         for index in [index for index in self._proposed if index <= meta.index]:
-            _reject(self._proposed.pop(index), AbortedByRestoreError())
+            self._proposed.pop(index).reject(AbortedByRestoreError())
         self._set_applied(max(self.applied_index, meta.index))
 
     def _restore_from(self, meta: SnapshotMeta) -> None:
@@ -199,9 +212,9 @@ class FsmRunner:
     def _applied(self, entries: Sequence[Entry], responses: Sequence[object]) -> None:
         if self._proposed:
             for entry, response in zip(entries, responses, strict=True):
-                future = self._proposed.pop(entry.index, None)
-                if future is not None:
-                    _resolve(future, Applied(entry.index, response))
+                proposer = self._proposed.pop(entry.index, None)
+                if proposer is not None:
+                    proposer.resolve(Applied(entry.index, response))
         self._set_applied(entries[-1].index)
 
     def _apply(self, entries: Sequence[Entry]) -> list[object]:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from pyraft_lite.core.errors import LeadershipLostError, RaftError, ShutdownErro
 from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request, Response
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied, Leader, Observation
+from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.config import Config
 from pyraft_lite.runtime.fsm import FSM
 from pyraft_lite.runtime.fsm_runner import FsmRunner
@@ -54,6 +55,14 @@ class _Operation:
     future: asyncio.Future[Any]
     until_applied: bool = False
     source: BinaryIO | None = None
+
+    def resolve(self, value: object) -> None:
+        """It succeeded."""
+        _resolve(self.future, value)
+
+    def reject(self, error: Exception) -> None:
+        """It failed."""
+        _reject(self.future, error)
 
 
 @dataclass(eq=False, slots=True)
@@ -143,6 +152,11 @@ class Raft:
 
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return await self._propose(EntryType.COMMAND, data, extensions)
+
+    def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
+        batch = Batch(len(commands))
+        self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
+        return batch.future
 
     async def barrier(self) -> int:
         return (await self._propose(EntryType.BARRIER)).index
@@ -306,14 +320,13 @@ class Raft:
             case effects.Respond():
                 _resolve(_rpc(effect.rpc).future, effect.response)
             case effects.Apply():
-                waiting = [(index, _operation(token).future) for index, token in effect.waiting]
-                self._fsm.commit(effect.to_index, waiting)
+                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
             case effects.Complete():
-                _resolve(_operation(effect.token).future, effect.index)
+                _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
                 self._read_ready(_operation(effect.token), effect.index)
             case effects.Fail():
-                _reject(_operation(effect.token).future, effect.error)
+                _proposer(effect.token).reject(effect.error)
             case effects.RoleChanged():
                 self._role_changed(effect)
             case effects.Note():
@@ -354,7 +367,7 @@ class Raft:
         if operation.until_applied:
             self._fsm.when_applied(index, operation.future)
         else:
-            _resolve(operation.future, index)
+            operation.resolve(index)
 
     def _role_changed(self, change: effects.RoleChanged) -> None:
         if change.state is not State.LEADER:
@@ -384,13 +397,16 @@ class Raft:
         return _Operation(asyncio.get_running_loop().create_future(), until_applied)
 
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
-        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
         operation = self._operation()
-        self._proposals.append(events.Proposal(operation, type, data, extensions))
-        if len(self._proposals) == 1:
-            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
         return applied
+
+    def _enqueue(self, proposals: Sequence[events.Proposal]) -> None:
+        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
+        if proposals and not self._proposals:
+            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        self._proposals.extend(proposals)
 
     def _flush_proposals(self) -> None:
         proposals, self._proposals = self._proposals, []
@@ -472,6 +488,11 @@ class Raft:
 
 def _operation(token: events.Token) -> _Operation:
     assert isinstance(token, _Operation)
+    return token
+
+
+def _proposer(token: events.Token) -> _Operation | Batch:
+    assert isinstance(token, _Operation | Batch)
     return token
 
 
