@@ -3,7 +3,7 @@
 It lives on the event loop alone. grpcio's client hands every message to a thread and back, which costs a small request
 more than all the rest of its way.
 
-See gRPC's PROTOCOL-HTTP2.md; HTTP/2 itself is the library h2's.
+See gRPC's PROTOCOL-HTTP2.md.
 """
 
 import asyncio
@@ -12,24 +12,12 @@ from typing import cast
 from urllib.parse import unquote
 
 import grpc
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.exceptions
 
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.grpc_framing import FramingError
+from pyraft_lite.rpc.http2 import ClientStream, Closed, DataReceived, Event, HeadersReceived, ProtocolError
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
-
-_CONFIG = h2.config.H2Configuration(
-    client_side=True,
-    header_encoding=None,
-    # What is sent is all made below.
-    validate_outbound_headers=False,
-    normalize_outbound_headers=False,
-)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -46,13 +34,13 @@ _HTTP_CODES = {
 """What an HTTP status other than 200 means, by gRPC's http-grpc-status-mapping.md; UNKNOWN if it is not here."""
 
 _RESET_CODES = {
-    h2.errors.ErrorCodes.NO_ERROR: grpc.StatusCode.UNAVAILABLE,
-    h2.errors.ErrorCodes.REFUSED_STREAM: grpc.StatusCode.UNAVAILABLE,
-    h2.errors.ErrorCodes.CANCEL: grpc.StatusCode.CANCELLED,
-    h2.errors.ErrorCodes.ENHANCE_YOUR_CALM: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    h2.errors.ErrorCodes.INADEQUATE_SECURITY: grpc.StatusCode.PERMISSION_DENIED,
+    0x0: grpc.StatusCode.UNAVAILABLE,  # NO_ERROR
+    0x7: grpc.StatusCode.UNAVAILABLE,  # REFUSED_STREAM
+    0x8: grpc.StatusCode.CANCELLED,  # CANCEL
+    0xB: grpc.StatusCode.RESOURCE_EXHAUSTED,  # ENHANCE_YOUR_CALM
+    0xC: grpc.StatusCode.PERMISSION_DENIED,  # INADEQUATE_SECURITY
 }
-"""What a reset stream means; INTERNAL if it is not here."""
+"""What the HTTP/2 error code of a reset stream means; INTERNAL if it is not here."""
 
 
 class GrpcStream(asyncio.Protocol):
@@ -79,13 +67,8 @@ class GrpcStream(asyncio.Protocol):
         self._on_message = on_message
         self._on_end: Callable[[grpc.StatusCode, str], None] | None = on_end
         self._transport: asyncio.Transport | None = None
-        self._http = h2.connection.H2Connection(_CONFIG)
-        self._stream = 1
-        self._outgoing = bytearray()
         self._deframer = framing.Deframer(MAX_MESSAGE_BYTES)
-        self._http.initiate_connection()
-        self._http.send_headers(
-            self._stream,
+        self._http = ClientStream(
             (
                 (b":method", b"POST"),
                 (b":scheme", b"http"),
@@ -94,7 +77,7 @@ class GrpcStream(asyncio.Protocol):
                 (b"te", b"trailers"),
                 (b"content-type", b"application/grpc"),
                 (b"grpc-accept-encoding", framing.IDENTITY),
-            ),
+            )
         )
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
@@ -102,7 +85,7 @@ class GrpcStream(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         """Sends a message, as soon as there is a connection and the peer lets us; never blocks."""
-        self._outgoing += framing.frame(payload)
+        self._http.send(framing.frame(payload))
         self._flush()
 
     def close(self) -> None:
@@ -122,10 +105,9 @@ class GrpcStream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for event in self._http.receive_data(data):
+            for event in self._http.receive(data):
                 self._take(event)
-        except h2.exceptions.ProtocolError as error:
-            # Also what comes in one piece with a GOAWAY: h2 takes that for the end of all.
+        except ProtocolError as error:
             self._end(grpc.StatusCode.UNAVAILABLE, f"the connection makes no sense any more: {error}")
         except FramingError as error:
             self._end(error.code, error.details)
@@ -152,36 +134,28 @@ class GrpcStream(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Writes what may be written; the rest waits until the peer opens its window."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        http, outgoing = self._http, self._outgoing
-        while outgoing:
-            size = min(len(outgoing), http.local_flow_control_window(self._stream), http.max_outbound_frame_size)
-            if size <= 0:
-                break
-            http.send_data(self._stream, bytes(outgoing[:size]))
-            del outgoing[:size]
-        if data := http.data_to_send():
+        if self._transport is not None and not self._transport.is_closing() and (data := self._http.take()):
             self._transport.write(data)
 
-    def _take(self, event: h2.events.Event) -> None:
+    def _take(self, event: Event) -> None:
         match event:
-            case h2.events.DataReceived():
-                self._http.acknowledge_received_data(event.flow_controlled_length or 0, self._stream)
-                self._deframer.feed(event.data or b"")
+            case DataReceived(data, ended):
+                self._deframer.feed(data)
                 while self._on_end is not None and (frame := self._deframer.next()) is not None:
                     if frame.compressed:
                         raise FramingError(grpc.StatusCode.INTERNAL, "a compressed message, which we did not ask for")
                     self._on_message(frame.payload)
-            case h2.events.ResponseReceived() | h2.events.TrailersReceived():
-                self._take_headers(dict(event.headers or ()))
-            case h2.events.StreamEnded():
-                self._end(grpc.StatusCode.INTERNAL, "the stream ended without a status")
-            case h2.events.ConnectionTerminated():
-                self._end(grpc.StatusCode.UNAVAILABLE, "the peer is going away")
-            case h2.events.StreamReset():
-                code = _RESET_CODES.get(event.error_code, grpc.StatusCode.INTERNAL)  # type: ignore[call-overload]
-                self._end(code, f"the peer reset the stream ({event.error_code!s})")
+            case HeadersReceived(headers, ended):
+                self._take_headers(headers)
+            case Closed(code, is_reset=True):
+                status = _RESET_CODES.get(code, grpc.StatusCode.INTERNAL)
+                self._end(status, f"the peer reset the stream (HTTP/2 error code {code:#x})")
+                return
+            case Closed(code):
+                self._end(grpc.StatusCode.UNAVAILABLE, f"the peer is going away (HTTP/2 error code {code:#x})")
+                return
+        if ended:
+            self._end(grpc.StatusCode.INTERNAL, "the stream ended without a status")
 
     def _take_headers(self, headers: dict[bytes, bytes]) -> None:
         """Ends the call if these are trailers, or headers of an answer that is not gRPC."""
@@ -189,7 +163,7 @@ class GrpcStream(asyncio.Protocol):
             code = _CODES.get(int(status) if status.isdigit() else -1, grpc.StatusCode.UNKNOWN)
             self._end(code, unquote(headers.get(b"grpc-message", b"").decode("latin-1")))
         elif http_status := headers.get(b":status"):
-            number = int(http_status)
+            number = int(http_status) if http_status.isdigit() else 0
             if number != 200:
                 self._end(_HTTP_CODES.get(number, grpc.StatusCode.UNKNOWN), f"HTTP status {number}")
             elif not headers.get(b"content-type", b"").startswith(b"application/grpc"):
