@@ -262,11 +262,10 @@ class Raft:
 
     # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
         self._post(events.Receive(rpc, request))
-        response: Response = await rpc.future
-        return response
+        return rpc.future
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
