@@ -11,6 +11,7 @@ from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied
 from pyraft_lite.runtime.fsm import FSM, FSMSnapshot
+from pyraft_lite.runtime.operation import Operation
 from pyraft_lite.storage.interfaces import SnapshotStore
 
 T = TypeVar("T")
@@ -46,8 +47,8 @@ class FsmRunner:
         self._commit_index = 0
         self._restore: SnapshotMeta | None = None
         self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
-        self._proposed: dict[int, asyncio.Future[Applied]] = {}
-        self._readers: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._proposed: dict[int, Operation] = {}
+        self._readers: list[tuple[int, int, Operation]] = []
         self._readers_seen = 0
         self.applied_index = 0
 
@@ -65,7 +66,7 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, asyncio.Future[Applied]]]) -> None:
+    def commit(self, index: int, proposed: Sequence[tuple[int, Operation]]) -> None:
         """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
         self._commit_index = index
         self._proposed.update(proposed)
@@ -84,10 +85,10 @@ class FsmRunner:
         self._wake()
         return await future
 
-    def when_applied(self, index: int, reader: asyncio.Future[int]) -> None:
+    def when_applied(self, index: int, reader: Operation) -> None:
         """Gives ``reader`` the applied index once it has reached ``index``."""
         if self.applied_index >= index:
-            _resolve(reader, self.applied_index)
+            reader.resolve(self.applied_index)
         else:
             self._readers_seen += 1
             insort(self._readers, (index, self._readers_seen, reader))
@@ -95,7 +96,7 @@ class FsmRunner:
     def fail_readers(self, error: RaftError) -> None:
         """Whoever waits for an index to be applied waits in vain: it may never be committed."""
         for _, _, reader in self._readers:
-            _reject(reader, error)
+            reader.reject(error)
         self._readers.clear()
 
     async def close(self, error: RaftError) -> None:
@@ -104,8 +105,9 @@ class FsmRunner:
         if self._work is not None:
             await self._work
         await asyncio.to_thread(self._executor.shutdown)
-        waiting: list[asyncio.Future[Any]] = [*self._proposed.values(), *self._freezes]
-        for future in waiting:
+        for operation in self._proposed.values():
+            operation.reject(error)
+        for future in self._freezes:
             _reject(future, error)
         self._proposed.clear()
         self._freezes.clear()
@@ -141,7 +143,7 @@ class FsmRunner:
         if self._restore is meta:
             self._restore = None
         for index in [index for index in self._proposed if index <= meta.index]:
-            _reject(self._proposed.pop(index), AbortedByRestoreError())
+            self._proposed.pop(index).reject(AbortedByRestoreError())
         self._set_applied(max(self.applied_index, meta.index))
 
     def _restore_from(self, meta: SnapshotMeta) -> None:
@@ -166,9 +168,9 @@ class FsmRunner:
         responses = await loop.run_in_executor(self._executor, self._apply, entries)
         if self._proposed:
             for entry, response in zip(entries, responses, strict=True):
-                future = self._proposed.pop(entry.index, None)
-                if future is not None:
-                    _resolve(future, Applied(entry.index, response))
+                operation = self._proposed.pop(entry.index, None)
+                if operation is not None:
+                    operation.resolve(Applied(entry.index, response))
         self._set_applied(entries[-1].index)
 
     def _apply(self, entries: Sequence[Entry]) -> list[object]:
@@ -178,7 +180,7 @@ class FsmRunner:
         self.applied_index = index
         ready = 0
         while ready < len(self._readers) and self._readers[ready][0] <= index:
-            _resolve(self._readers[ready][2], index)
+            self._readers[ready][2].resolve(index)
             ready += 1
         del self._readers[:ready]
 
