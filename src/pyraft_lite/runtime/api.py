@@ -54,6 +54,9 @@ class RaftOperations(Protocol):
         Returns:
             To be awaited: the outcomes, in the order of the commands, when all are committed and applied here. It
             raises the RaftError of the first that failed; the others may take effect all the same.
+
+        Raises:
+            OverloadedError: too much is under way, at once: none of the commands was proposed.
         """
         ...
 
