@@ -66,6 +66,7 @@ class Log:
         self.first_index = store.first_index() or snapshot_index + 1
         self.last_index = store.last_index() or snapshot_index
         self.durable_index = self.last_index
+        self._oldest = self.last_index + 1  # in memory, as are all after it
 
     @property
     def last_term(self) -> int:
@@ -101,8 +102,7 @@ class Log:
                 f"entries {low}..{high} are not in the log, which holds {self.first_index}..{self.last_index}"
             )
         if low not in self._recent:
-            oldest_recent = next(iter(self._recent), high + 1)
-            return self._store.entries(low, min(high, oldest_recent - 1), max_bytes)
+            return self._store.entries(low, min(high, self._oldest - 1), max_bytes)
         chosen: list[Entry] = []
         for index in range(low, high + 1):
             entry = self._recent[index]
@@ -131,15 +131,17 @@ class Log:
             if entry is not None:
                 self._recent_bytes -= entry.size
         self.last_index = from_index - 1
+        self._oldest = min(self._oldest, from_index)
         self.durable_index = min(self.durable_index, self.last_index)
         for write in self._writing:
             write[1] = min(write[1], self.last_index)
 
     def compact(self, to_index: int) -> None:
         """Forgets the entries up to and including ``to_index``."""
-        for index in [index for index in self._recent if index <= to_index]:
+        for index in range(self._oldest, to_index + 1):
             self._recent_bytes -= self._recent.pop(index).size
         self.first_index = to_index + 1
+        self._oldest = max(self._oldest, self.first_index)
 
     def set_snapshot(self, index: int, term: int) -> None:
         """Says where the latest snapshot ends."""
@@ -153,24 +155,18 @@ class Log:
         self.set_snapshot(snapshot_index, snapshot_term)
         self.first_index = snapshot_index + 1
         self.last_index = self.durable_index = snapshot_index
+        self._oldest = self.first_index
 
     def written(self, seq: int) -> None:
         """Write ``seq`` and all before it are durable."""
         while self._writing and self._writing[0][0] <= seq:
             self.durable_index = max(self.durable_index, self._writing.popleft()[1])
-        for index in list(self._evictable()):
-            self._recent_bytes -= self._recent.pop(index).size
+        self._evict()
 
-    def _evictable(self) -> Sequence[int]:
-        surplus = len(self._recent) - RECENT_ENTRIES
-        if surplus <= 0 and self._recent_bytes <= RECENT_BYTES:
-            return ()
-        chosen: list[int] = []
-        excess = self._recent_bytes - RECENT_BYTES
-        for index, entry in self._recent.items():
-            if index > self.durable_index or (surplus <= 0 and excess <= 0):
-                break
-            chosen.append(index)
-            surplus -= 1
-            excess -= entry.size
-        return chosen
+    def _evict(self) -> None:
+        """Lets go of the oldest entries in memory that are more than should be kept, if they are durable."""
+        while self._oldest <= self.durable_index and (
+            len(self._recent) > RECENT_ENTRIES or self._recent_bytes > RECENT_BYTES
+        ):
+            self._recent_bytes -= self._recent.pop(self._oldest).size
+            self._oldest += 1
