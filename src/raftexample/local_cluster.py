@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -117,7 +119,7 @@ class LocalCluster:
             self.start(name)
         self.leader()
         for name in others:
-            self.check_raftadmin("--leader", self.target, "add_voter", name, self.nodes[name].address, "0")
+            self.wait_for(partial(self._adds, name), f"{name} is a voter")
 
     def kill(self, name: str) -> None:
         """Ends a node as a power cut would."""
@@ -212,6 +214,16 @@ class LocalCluster:
         if process is None or process.poll() is not None:
             raise LocalClusterError(f"{name} does not run")
         return process
+
+    def _adds(self, name: str) -> bool:
+        """Makes a node a voter; False if the leader was lost over it, so that it is to be done again."""
+        try:
+            self.check_raftadmin("--leader", self.target, "add_voter", name, self.nodes[name].address, "0")
+        except LocalClusterError as error:
+            if not re.search(r'Response: error: "(node is not the leader|leadership lost)', str(error)):
+                raise
+            return False
+        return True
 
     def _ask(self, name: str, method: str, request: Message, response: type[M], timeout: float = RPC_TIMEOUT) -> M:
         options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: quick flags, calls, and what is in a stopped node's log."""
+"""What the end-to-end tests share: flags, calls, and what is in a stopped node's log."""
 
 import asyncio
 import contextlib
@@ -23,20 +23,13 @@ from raftexample.local_cluster import PATIENCE, LocalCluster, program
 
 ENGINE = ("--grpc_engine", engines.chosen)
 
-QUICK = (
+FLAGS = (
     *ENGINE,
-    *("--heartbeat_timeout", "600ms"),
-    *("--election_timeout", "600ms"),
-    *("--leader_lease_timeout", "500ms"),
+    *("--heartbeat_timeout", "1s"),
+    *("--election_timeout", "1s"),
+    *("--leader_lease_timeout", "1s"),
 )
-
-STEADY = (
-    *ENGINE,
-    *("--heartbeat_timeout", "1500ms"),
-    *("--election_timeout", "1500ms"),
-    *("--leader_lease_timeout", "1500ms"),
-)
-"""For a leader that is to stay: it does not give up because the machine is busy."""
+"""The default timeouts, but for a leader that does not give up so soon when the machine is busy."""
 
 HAMMER_WORDS = [number_word(number) for number in range(1, 2000)]
 HAMMER_LINE = re.compile(

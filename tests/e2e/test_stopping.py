@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import ENGINE, HAMMER_LINE, HAMMER_WORDS, STEADY, add_word, assert_nothing_lost, finish, progress, term
+from e2e.harness import ENGINE, FLAGS, HAMMER_LINE, HAMMER_WORDS, add_word, assert_nothing_lost, finish, progress, term
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import PATIENCE, LocalCluster
 
@@ -53,7 +53,7 @@ def test_a_leader_whose_process_is_gone_is_replaced_before_any_timeout(tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_follower_that_is_told_to_stop_leaves_leader_and_term_alone(tmp_path: Path, number: signal.Signals) -> None:
-    with LocalCluster(tmp_path, flags=STEADY) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         before = term(cluster, leader)
