@@ -176,7 +176,8 @@ class LocalCluster:
     def words(self, name: str) -> list[str]:
         """The three longest words, as this node has them."""
         request = example_pb2.GetWordsRequest()
-        return list(self._ask(name, "/Example/GetWords", request, example_pb2.GetWordsResponse).best_words)
+        response = self._ask(name, "/Example/GetWords", request, example_pb2.GetWordsResponse, PATIENCE)
+        return list(response.best_words)
 
     def wait_until_equal(self) -> int:
         """Waits until all nodes have applied the same index as the leader's last; returns it."""
