@@ -171,8 +171,9 @@ def test_a_node_that_was_away_longer_than_the_log_reaches_gets_a_snapshot(tmp_pa
         leader = cluster.leader()
         away = next(name for name in cluster.nodes if name != leader)
         cluster.kill(away)
-        for number in range(200):
-            add_word(cluster, leader, f"word {number}")
+        with Writers(cluster) as writers:
+            writers.wait_for_more(200)
+        leader = cluster.leader()
         cluster.wait_for(
             lambda: list((tmp_path / leader / "snapshots").glob("*-*-*[0-9]")), "the leader has a snapshot"
         )
