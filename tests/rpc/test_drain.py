@@ -152,3 +152,8 @@ async def test_a_call_that_does_not_let_itself_be_cancelled_does_not_keep_the_en
         assert await service.ended == "released"
         with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await call
+        # h2corn 2.0 spins for ever if the event loop is closed before it has noticed that the call has ended.
+        if left := [
+            task for task in asyncio.all_tasks() if "h2corn" in repr(task) and task is not asyncio.current_task()
+        ]:
+            await asyncio.wait(left)
