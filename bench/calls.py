@@ -93,7 +93,7 @@ class Sizes:
                     continue
                 with session.trying(f"{count} nodes of {peer.title}"), session.cluster(peer, count) as cluster:
                     for concurrency in (1, 64):
-                        case = Case(f"{count} nodes, C={concurrency}", Operation.WRITE, concurrency)
+                        case = Case(f"{count} node{'s' * (count > 1)}, C={concurrency}", Operation.WRITE, concurrency)
                         _, values = measure(cluster, peer, case, session.options.seconds)
                         session.add(Key(self.name, case.name, peer.title), values)
 

@@ -18,7 +18,7 @@ from raftexample.local_cluster import LocalCluster, LocalNode, free_ports
 
 GO_PEER = ROOT / "build" / "interop" / "bin" / "peer"
 
-OPERATION_TIMEOUT = 20.0
+OPERATION_TIMEOUT = 60.0
 HTTP_TIMEOUT = 1.0
 
 

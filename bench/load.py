@@ -16,7 +16,11 @@ QUANTILES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What came of a run; the names are those of the JSON that ``load`` prints."""
+    """What came of a run; the names are those of the JSON that ``load`` prints.
+
+    A gap is a time without an answer. ``gap_ms`` is the longest, ``gaps_ms`` has when the longest began, and their
+    lengths.
+    """
 
     seconds: float
     values: int
@@ -28,6 +32,7 @@ class LoadResult:
     cpu_seconds: float
     quantiles_ms: Sequence[float]
     gap_ms: float = 0.0
+    gaps_ms: Sequence[tuple[float, float]] = ()
     timeline: Sequence[int] = ()
     timeline_ms: float = 0.0
     began_unix_seconds: float = 0.0

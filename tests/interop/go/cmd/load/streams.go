@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// runStreams keeps each stream as full as the server takes it, and opens another when one breaks.
+// runStreams keeps so many messages unanswered on each stream, and opens another when one breaks.
 func runStreams(o options, kind kind, servers *servers) *record {
 	record := newRecord()
 	var number uint64
@@ -41,15 +41,15 @@ func runStream(ctx context.Context, o options, kind kind, servers *servers, reco
 		servers.leave(at)
 		return err
 	}
-	sent := make(chan time.Time, 1<<16)
+	sent := make(chan time.Time, o.window)
 	go func() {
 		defer close(sent)
 		for began := time.Now(); began.Sub(record.begun) < o.duration; began = time.Now() {
 			request := kind.encode(atomic.AddUint64(number, uint64(o.batch)), o.size, o.batch)
+			sent <- began
 			if stream.SendMsg(&request) != nil {
 				return // Receiving says why.
 			}
-			sent <- began
 		}
 		_ = stream.CloseSend()
 	}()
