@@ -124,6 +124,11 @@ class EtcdCluster(LocalCluster):
         return None
 
 
+def addresses(cluster: LocalCluster, first: str) -> list[str]:
+    """Of all nodes, beginning with one."""
+    return [cluster.nodes[name].address for name in sorted(cluster.nodes, key=first.__ne__)]
+
+
 def pids(cluster: LocalCluster) -> dict[str, int]:
     """The running nodes' processes."""
     return {name: node.process.pid for name, node in cluster.nodes.items() if node.process and node.is_running}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import processes
-from bench.clusters import BenchCluster
+from bench.clusters import BenchCluster, addresses
 from bench.load import LoadResult, loading
 from bench.peers import GO, OURS
 from bench.results import Curve, Key, Metric
@@ -59,8 +59,7 @@ class Failover:
 def under_load(cluster: BenchCluster, take_away: Callable[[BenchCluster, str], object]) -> tuple[LoadResult, float]:
     """What callers of all nodes see while the leader is taken away, and when in milliseconds that began."""
     leader = cluster.leader()
-    addresses = sorted((node.address for node in cluster.nodes.values()), key=cluster.nodes[leader].address.__ne__)
-    with loading(addresses, "add_word", concurrency=CALLERS, seconds=SECONDS) as process:
+    with loading(addresses(cluster, leader), "add_word", concurrency=CALLERS, seconds=SECONDS) as process:
         time.sleep(QUIET)
         at = time.time()
         take_away(cluster, leader)

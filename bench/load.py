@@ -93,6 +93,7 @@ def run_load(
     size: int = 16,
     rate: float = 0.0,
     batch: int = 100,
+    connections: int = 1,
 ) -> LoadResult:
     """Runs the load generator in Go to its end.
 
@@ -104,9 +105,17 @@ def run_load(
         size: Bytes of each value.
         rate: Calls a second, whether answers come or not; 0: each caller calls again when it has its answer.
         batch: Values in one message of a stream.
+        connections: To each server.
     """
     with loading(
-        targets, request, concurrency=concurrency, seconds=seconds, size=size, rate=rate, batch=batch
+        targets,
+        request,
+        concurrency=concurrency,
+        seconds=seconds,
+        size=size,
+        rate=rate,
+        batch=batch,
+        connections=connections,
     ) as process:
         return LoadResult.parse(processes.finish(process, seconds))
 
@@ -121,6 +130,7 @@ def loading(
     size: int = 16,
     rate: float = 0.0,
     batch: int = 100,
+    connections: int = 1,
 ) -> Iterator["subprocess.Popen[str]"]:
     """Runs it beside the block, which is to ``finish`` the process. Arguments as for :func:`run_load`."""
     if not PROGRAM.exists():
@@ -129,6 +139,7 @@ def loading(
         [
             *(str(PROGRAM), "-targets", ",".join(targets), "-request", request, "-concurrency", str(concurrency)),
             *("-duration", f"{seconds}s", "-size", str(size), "-rate", str(rate), "-batch", str(batch)),
+            *("-connections", str(connections)),
         ]
     )
     try:

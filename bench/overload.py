@@ -12,6 +12,9 @@ from bench.session import Session
 
 SATURATING = 256
 FACTOR = 2
+CONNECTIONS = 16
+"""Of many clients; on a single one, calls would wait in the client once there are too many."""
+
 MIB = 1024**2
 
 OFFERED = Metric("offered_per_second", "offered/s")
@@ -39,7 +42,11 @@ class Overload:
                 targets, request = [cluster.nodes[leader].address], peer.requests[Operation.WRITE]
                 closed = run_load(targets, request, concurrency=SATURATING, seconds=seconds).check(peer.title)
                 rate = FACTOR * closed.per_second
-                open_loop = run_load(targets, request, concurrency=1, seconds=2 * seconds, rate=rate).check(peer.title)
+                open_loop = run_load(
+                    targets, request, concurrency=1, seconds=2 * seconds, rate=rate, connections=CONNECTIONS
+                ).check(peer.title)
+                if open_loop.failures:
+                    session.say(f"   failures: {open_loop.failures}")
                 failures = open_loop.failures.copy()
                 refused = failures.pop("ResourceExhausted", 0)
                 calls = open_loop.values + refused + sum(failures.values())

@@ -19,26 +19,26 @@ func runStreams(o options, kind kind, servers *servers) *record {
 	defer cancel()
 	for each := 0; each < o.concurrency; each++ {
 		streams.Add(1)
-		go func() {
+		go func(caller uint64) {
 			defer streams.Done()
 			for began := time.Now(); began.Sub(record.begun) < o.duration; began = time.Now() {
-				if err := runStream(ctx, o, kind, servers, record, &number); err != nil {
+				if err := runStream(ctx, caller, o, kind, servers, record, &number); err != nil {
 					record.failed(began, reason(err))
 					time.Sleep(pause)
 				}
 			}
-		}()
+		}(uint64(each))
 	}
 	streams.Wait()
 	return record
 }
 
-func runStream(ctx context.Context, o options, kind kind, servers *servers, record *record, number *uint64) error {
-	connection, at := servers.pick()
+func runStream(ctx context.Context, caller uint64, o options, kind kind, servers *servers, record *record, number *uint64) error {
+	connection, at := servers.pick(caller)
 	description := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 	stream, err := connection.NewStream(ctx, description, kind.method)
 	if err != nil {
-		servers.leave(at)
+		servers.leave(at, err)
 		return err
 	}
 	sent := make(chan time.Time, o.window)
@@ -58,7 +58,7 @@ func runStream(ctx context.Context, o options, kind kind, servers *servers, reco
 		if err := stream.RecvMsg(&response); err == io.EOF {
 			return nil
 		} else if err != nil {
-			servers.leave(at)
+			servers.leave(at, err)
 			for range sent {
 			}
 			return err
