@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
-from bench.calls import CONCURRENCIES, UNARY
+from bench.calls import CONCURRENCIES, STREAMED, UNARY
 from bench.echo import ECHO, STREAM, subject
 from bench.failover import FAILOVER, GAP, KILL, STOP, TRANSFER
 from bench.floors import FLOORS, ONE_COMMIT
@@ -13,7 +13,6 @@ from bench.log_size import COMPACTION, LOG_SIZE, MEMORY, MILLION, START, WHILE, 
 from bench.peers import ETCD, GO, OURS, Peer
 from bench.results import OPERATIONS, P50, Metric, Results
 from bench.snapshot import RATE, SNAPSHOT
-from bench.streamed import STREAMED
 
 OVER_GO = 1.3
 OVER_ETCD = 1.0

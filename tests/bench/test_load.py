@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from bench.failover import ELSEWHERE, GAP, gaps
 from bench.load import LoadResult
 from bench.processes import BenchError

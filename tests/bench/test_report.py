@@ -1,13 +1,12 @@
 import json
 from pathlib import Path
 
+from bench import curves, plots, report
 from bench.calls import UNARY
 from bench.failover import GAP, KILL
 from bench.peers import GO, OURS
 from bench.results import OPERATIONS, P50, Curve, Key, Results
 from bench.targets import Verdict
-
-from bench import curves, plots, report
 
 VERDICTS = [Verdict("fast", "2 × (4 to 2)", True), Verdict("small", "9 MiB", False), Verdict("round")]
 

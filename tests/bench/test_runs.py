@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import grpc
 import pytest
+
+import engines
+from bench import processes
 from bench.blob_node import BLOCK, Blob
 from bench.clusters import BenchCluster, pids
 from bench.echo import call_streams, serving
@@ -15,10 +20,8 @@ from bench.log_size import START, entries_case, fill, started
 from bench.processes import BenchError, module
 from bench.results import Results
 from bench.session import Options, Session
-
-import engines
-from bench import processes
 from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.errors import StorageError
 from raftexample.local_cluster import LocalClusterError
 
 
@@ -121,10 +124,42 @@ def test_data_is_gone_after_use_and_a_full_disk_is_told(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("error", [BenchError("no"), LocalClusterError("no"), OSError("no")])
+def test_sigterm_leaves_no_process_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--only", "pysyncobj", "--seconds", "60", "--output", str(tmp_path)]
+    with subprocess.Popen(command, cwd=processes.ROOT, stderr=subprocess.DEVNULL) as running:
+        try:
+            children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+            deadline = time.monotonic() + 60
+            while len(nodes := children.read_text().split()) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            running.terminate()
+            assert running.wait(60) == 1
+        finally:
+            running.kill()
+    assert len(nodes) == 3
+    assert not [node for node in nodes if Path(f"/proc/{node}").exists()]
+
+
+@pytest.mark.parametrize(
+    "error", [BenchError("no"), LocalClusterError("no"), StorageError("no"), OSError("no"), grpc.RpcError("no")]
+)
 def test_what_can_not_be_measured_is_noted_once(tmp_path: Path, error: Exception) -> None:
     session = Session(Options(), tmp_path, Results())
     for _ in range(2):
         with session.trying("etcd"):
             raise error
     assert session.results.notes == ["etcd: no"]
+
+
+def test_a_fault_of_the_benchmark_is_not_taken_for_one(tmp_path: Path) -> None:
+    session = Session(Options(), tmp_path)
+    with pytest.raises(TypeError), session.trying("etcd"):
+        raise TypeError
+
+
+def test_a_note_is_a_line_that_can_be_read(tmp_path: Path) -> None:
+    session = Session(Options(), tmp_path)
+    session.note("node1", "ended at once:\n" + "a line of its log\n" * 100)
+    (note,) = session.results.notes
+    assert note.startswith("node1: ended at once: a line of its log a line")
+    assert len(note) < 310

@@ -1,6 +1,7 @@
 from typing import NamedTuple
 
 import pytest
+
 from bench.echo import subject
 from bench.failover import GAP, KILL
 from bench.hammering import JOB, SECONDS
