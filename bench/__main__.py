@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import environment, peers, workloads
+from bench import curves, environment, peers, plots, workloads
 from bench.processes import ROOT
 from bench.report import as_json, markdown
 from bench.session import Options, Session, Workload
@@ -95,6 +95,9 @@ def main(
     summary = as_json(machine, session.results, verdicts)
     (output / "results.md").write_text(text)
     (output / "results.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    as_curves = curves.as_json(session.results, [each.name for each in workloads.ALL])
+    (output / "curves.json").write_text(json.dumps(as_curves) + "\n")
+    plots.draw(session.results, output)
     print(text)
     print(json.dumps(summary, ensure_ascii=False))
 

@@ -14,9 +14,9 @@ import click
 import grpc
 
 from bench.load import LoadResult
-from pyraft_lite.rpc.client import channel_options
 
 CALL_TIMEOUT = 10.0
+OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 async def call(target: str, method: str, message: bytes, *, callers: int, seconds: float, stream: bool) -> LoadResult:
@@ -31,7 +31,9 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         stream: Whether the method takes and gives a stream.
     """
     latencies: list[float] = []
-    async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
+    async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
+        async with asyncio.timeout(CALL_TIMEOUT):
+            await channel.channel_ready()
         end = time.perf_counter() + seconds
         unary: Any = channel.unary_unary  # Whose types ask for serializers, which bytes do without.
         streamed: Any = channel.stream_stream
@@ -67,7 +69,12 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
 def main(target: str, method: str, message: str, callers: int, seconds: float, stream: bool) -> None:
     """Calls METHOD of TARGET over and over and prints what came of it as JSON."""
     data = bytes.fromhex(message)
-    result = asyncio.run(call(target, method, data, callers=callers, seconds=seconds, stream=stream))
+    try:
+        result = asyncio.run(call(target, method, data, callers=callers, seconds=seconds, stream=stream))
+    except ExceptionGroup as errors:
+        raise click.ClickException(str(errors.exceptions[0])) from errors
+    except TimeoutError:
+        raise click.ClickException(f"{target} did not answer within {CALL_TIMEOUT:g} s") from None
     print(json.dumps(dataclasses.asdict(result)))
 
 
