@@ -17,7 +17,8 @@ from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.runtime import RaftOperations, State
 from pyraft_lite.runtime.api import Observation
 from pyraft_lite.runtime.fsm import Sink
-from raftexample.forwarding import MARK, ForwardedStream, LeaderForwarder, forward, was_forwarded
+from raftexample.forwarded_stream import ForwardedStream
+from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
 from raftexample.word_stream import WordStream
 from raftexample.words import InvalidWordError, encode_word
 
@@ -124,8 +125,7 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         if state is State.LEADER:
             stream = WordStream(self._raft, request_iterator)
         elif leader := self._leader(context):
-            call = leader.AddWords(request_iterator, timeout=context.time_remaining(), metadata=MARK)
-            stream = ForwardedStream(call, context)
+            stream = ForwardedStream(leader, request_iterator, context)
         else:
             await abort_with(context, NotLeaderError(), retriable=True)
 

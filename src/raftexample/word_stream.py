@@ -71,7 +71,7 @@ class WordStream:
         try:
             async for request in self._requests:
                 number += 1
-                commands = _encode(request, number)
+                commands = encode_request(request, number)
                 # An empty one counts too: its answer takes room.
                 words, size = max(len(commands), 1), sum(map(len, commands))
                 await self._room(words, size)
@@ -100,7 +100,7 @@ class WordStream:
         await asyncio.gather(*outcomes, return_exceptions=True)
 
 
-def _encode(request: AddWordsRequest, number: int) -> list[bytes]:
+def encode_request(request: AddWordsRequest, number: int) -> list[bytes]:
     """The commands of the ``number``-th request.
 
     Raises:
