@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
 
-from pyraft_lite.core.errors import RaftError
+from pyraft_lite.core.errors import OverloadedError, RaftError
 from pyraft_lite.rpc.pb.example_pb2 import AddWordsRequest, AddWordsResponse
 from pyraft_lite.runtime import RaftOperations
 from pyraft_lite.runtime.api import Applied
 from raftexample.words import InvalidWordError, encode_word
 
-WINDOW_WORDS = 4096
+WINDOW_WORDS = 1024
 WINDOW_BYTES = 1024 * 1024
-"""What a stream may have unanswered. Beyond it the next request waits here and the ones after it in the network, where
-HTTP/2's flow control holds the client. An answer that the client does not read counts as well."""
+"""What a stream may have unanswered; a fraction of what a node takes in (``Config.max_proposals``). Beyond it the next
+request waits here and the ones after it in the network, where HTTP/2's flow control holds the client. An answer that
+the client does not read counts as well."""
+
+OVERLOAD_PAUSE = 0.005
+"""Seconds before a request that the node has no room for is tried again; meanwhile the client is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,18 @@ class WordStream:
                 # An empty one counts too: its answer takes room.
                 words, size = max(len(commands), 1), sum(map(len, commands))
                 await self._room(words, size)
-                self._taken.put_nowait(_Taken(self._raft.apply_all(commands), words, size))
+                self._taken.put_nowait(_Taken(await self._propose(commands), words, size))
         finally:
             self._taken.put_nowait(None)
+
+    async def _propose(self, commands: list[bytes]) -> Awaitable[list[Applied]]:
+        """Proposes one request, as soon as the node has room for it. That it had none means that nothing was proposed,
+        and nothing of the requests after this one is until this returns: so trying again keeps the order."""
+        while True:
+            try:
+                return self._raft.apply_all(commands)
+            except OverloadedError:
+                await asyncio.sleep(OVERLOAD_PAUSE)
 
     async def _room(self, words: int, size: int) -> None:
         """Waits until a request fits into the window, or is alone in it, and counts it."""

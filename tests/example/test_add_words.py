@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -11,7 +11,7 @@ import pytest
 from admin.scripted_raft import ScriptedRaft, serving
 from example.test_example_service import ERRORS, Node, pair
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
-from pyraft_lite.core.errors import LeadershipLostError, RaftError
+from pyraft_lite.core.errors import LeadershipLostError, OverloadedError, RaftError
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordsRequest, AddWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
@@ -158,6 +158,25 @@ async def test_the_first_failure_ends_the_stream_after_the_answers_before_it(
         for commit, outcome in zip(held.commits, (1, 2, error, LeadershipLostError()), strict=True):
             commit.set_result(outcome)
         assert await answers(call) == ([indexes(1)], code, str(error))
+
+
+async def test_a_request_that_the_node_has_no_room_for_waits_and_keeps_its_place() -> None:
+    node = Node()
+    refused: list[tuple[bytes, ...]] = []
+    apply_all = node.raft.apply_all
+
+    def refuse_first(commands: Sequence[bytes]) -> Any:
+        if len(refused) < 3:
+            refused.append(tuple(commands))
+            raise OverloadedError("full")
+        return apply_all(commands)
+
+    node.raft.apply_all = refuse_first  # type: ignore[method-assign]
+    async with node.stub() as example:
+        call = example.AddWords([request("one", "two"), request("three")])
+        assert await answers(call) == ([indexes(1, 2), indexes(3)], grpc.StatusCode.OK, "")
+    assert refused == [(b"one", b"two")] * 3
+    assert [call[1] for call in node.raft.calls] == [b"one", b"two", b"three"]
 
 
 # -- leadership --------------------------------------------------------------------------------------------------------

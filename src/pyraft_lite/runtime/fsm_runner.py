@@ -4,31 +4,21 @@ import asyncio
 from bisect import insort
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied
+from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.fsm import FSM, FSMSnapshot
+from pyraft_lite.runtime.operation import Operation
 from pyraft_lite.storage.interfaces import SnapshotStore
 
 T = TypeVar("T")
 
 BATCH_BYTES = 1024 * 1024
 """How much is handed to the thread at a time; bounds what a slow FSM keeps in memory."""
-
-
-class Proposer(Protocol):
-    """Somebody waits for what becomes of a proposal."""
-
-    def resolve(self, applied: Applied) -> None:
-        """It is applied."""
-        ...
-
-    def reject(self, error: RaftError) -> None:
-        """It failed, or nobody here will know."""
-        ...
 
 
 class FsmRunner:
@@ -58,8 +48,8 @@ class FsmRunner:
         self._commit_index = 0
         self._restore: SnapshotMeta | None = None
         self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
-        self._proposed: dict[int, Proposer] = {}
-        self._readers: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._proposed: dict[int, Operation | Batch] = {}
+        self._readers: list[tuple[int, int, Operation]] = []
         self._readers_seen = 0
         self.applied_index = 0
 
@@ -77,7 +67,7 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, Proposer]]) -> None:
+    def commit(self, index: int, proposed: Sequence[tuple[int, Operation | Batch]]) -> None:
         """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
         self._commit_index = index
         self._proposed.update(proposed)
@@ -96,10 +86,10 @@ class FsmRunner:
         self._wake()
         return await future
 
-    def when_applied(self, index: int, reader: asyncio.Future[int]) -> None:
+    def when_applied(self, index: int, reader: Operation) -> None:
         """Gives ``reader`` the applied index once it has reached ``index``."""
         if self.applied_index >= index:
-            _resolve(reader, self.applied_index)
+            reader.resolve(self.applied_index)
         else:
             self._readers_seen += 1
             insort(self._readers, (index, self._readers_seen, reader))
@@ -107,7 +97,7 @@ class FsmRunner:
     def fail_readers(self, error: RaftError) -> None:
         """Whoever waits for an index to be applied waits in vain: it may never be committed."""
         for _, _, reader in self._readers:
-            _reject(reader, error)
+            reader.reject(error)
         self._readers.clear()
 
     async def close(self, error: RaftError) -> None:
@@ -118,8 +108,8 @@ class FsmRunner:
         await asyncio.to_thread(self._executor.shutdown)
         for proposer in self._proposed.values():
             proposer.reject(error)
-        for freeze in self._freezes:
-            _reject(freeze, error)
+        for future in self._freezes:
+            _reject(future, error)
         self._proposed.clear()
         self._freezes.clear()
         self.fail_readers(error)
@@ -191,7 +181,7 @@ class FsmRunner:
         self.applied_index = index
         ready = 0
         while ready < len(self._readers) and self._readers[ready][0] <= index:
-            _resolve(self._readers[ready][2], index)
+            self._readers[ready][2].resolve(index)
             ready += 1
         del self._readers[:ready]
 

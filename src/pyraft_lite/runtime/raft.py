@@ -21,6 +21,8 @@ from pyraft_lite.runtime.config import Config
 from pyraft_lite.runtime.fsm import FSM
 from pyraft_lite.runtime.fsm_runner import FsmRunner
 from pyraft_lite.runtime.hard_state import load_hard_state
+from pyraft_lite.runtime.limit import Limit
+from pyraft_lite.runtime.operation import Operation
 from pyraft_lite.runtime.outbox import Outbox
 from pyraft_lite.runtime.snapshots import Snapshots
 from pyraft_lite.runtime.stats import collect_stats
@@ -42,27 +44,9 @@ GONE_PROBES = (0.0, 0.01, 0.05)
 """Seconds to wait before each look whether a lost leader's process is gone: a dying process closes its connections and
 its listening socket one after the other (R19)."""
 
-
-@dataclass(eq=False, slots=True)
-class _Operation:
-    """A token of the core: somebody waits for this future.
-
-    Attributes:
-        until_applied: A read, which waits until its index is applied.
-        source: The user's snapshot, if the operation restores one.
-    """
-
-    future: asyncio.Future[Any]
-    until_applied: bool = False
-    source: BinaryIO | None = None
-
-    def resolve(self, value: object) -> None:
-        """It succeeded."""
-        _resolve(self.future, value)
-
-    def reject(self, error: Exception) -> None:
-        """It failed."""
-        _reject(self.future, error)
+MAX_QUEUED = 64
+"""How many membership changes, transfers, restores and snapshots, of each, may be under way; one is carried out at a
+time."""
 
 
 @dataclass(eq=False, slots=True)
@@ -104,6 +88,14 @@ class Raft:
         self._inbox: list[events.Event] = []
         self._stepping = False
         self._proposals: list[events.Proposal] = []
+        self._proposed = Limit("proposals", config.max_proposals, config.max_proposal_bytes)
+        # Apart, since whoever sends batches can wait, and would leave no room for whoever can't.
+        self._batched = Limit("proposals in batches", config.max_proposals, config.max_proposal_bytes)
+        self._reads = Limit("reads", config.max_reads)
+        self._changes = Limit("membership changes", MAX_QUEUED)
+        self._transfers = Limit("leadership transfers", MAX_QUEUED)
+        self._restores = Limit("restores", MAX_QUEUED)
+        self._snapshot_requests = Limit("snapshots", MAX_QUEUED)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -153,7 +145,7 @@ class Raft:
         return await self._propose(EntryType.COMMAND, data, extensions)
 
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
-        batch = Batch(len(commands))
+        batch = Batch(self._batched, len(commands), sum(map(len, commands)))
         self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
         return batch.future
 
@@ -173,28 +165,29 @@ class Raft:
         return await self._change(ChangeCommand.REMOVE_SERVER, server_id, "", previous_index)
 
     async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
-        operation = self._operation()
+        operation = Operation(self._transfers)
         self._post(events.TransferLeadership(operation, server_id, address))
         await operation.future
 
     async def verify_leader(self) -> None:
-        operation = self._operation()
+        operation = Operation(self._reads)
         self._post(events.ReadIndex(operation))
         await operation.future
 
     async def read_index(self, lease: bool = False) -> int:
-        operation = self._operation(until_applied=True)
+        operation = Operation(self._reads, until_applied=True)
         self._post(events.ReadIndex(operation, lease))
         return int(await operation.future)
 
     async def snapshot(self) -> str:
-        async with self._snapshot_lock:
-            if self.state is State.SHUTDOWN:
-                raise ShutdownError
-            applied, frozen = await self._fsm.freeze()
-            meta = await self._snapshots.take(frozen, applied, self._core.snapshot_point)
-            self._post(events.SnapshotTaken(meta))
-            return meta.id
+        with self._snapshot_requests:
+            async with self._snapshot_lock:
+                if self.state is State.SHUTDOWN:
+                    raise ShutdownError
+                applied, frozen = await self._fsm.freeze()
+                meta = await self._snapshots.take(frozen, applied, self._core.snapshot_point)
+                self._post(events.SnapshotTaken(meta))
+                return meta.id
 
     async def restore(self, source: BinaryIO) -> None:
         """Replaces the state of the whole cluster by a snapshot of the user's, for disaster recovery.
@@ -206,8 +199,7 @@ class Raft:
         Args:
             source: What :meth:`FSMSnapshot.persist` of the same application once wrote; read on another thread.
         """
-        operation = self._operation()
-        operation.source = source
+        operation = Operation(self._restores, source=source)
         self._post(events.RestoreState(operation))
         await operation.future
 
@@ -319,7 +311,8 @@ class Raft:
             case effects.Respond():
                 _resolve(_rpc(effect.rpc).future, effect.response)
             case effects.Apply():
-                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
+                waiting = [(index, _proposer(token)) for index, token in effect.waiting]
+                self._fsm.commit(effect.to_index, waiting)
             case effects.Complete():
                 _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
@@ -362,9 +355,9 @@ class Raft:
     def _read_entries(self, low: int, high: int, max_bytes: int) -> Any:
         return self._core.log.entries(low, high, max_bytes)
 
-    def _read_ready(self, operation: _Operation, index: int) -> None:
+    def _read_ready(self, operation: Operation, index: int) -> None:
         if operation.until_applied:
-            self._fsm.when_applied(index, operation.future)
+            self._fsm.when_applied(index, operation)
         else:
             operation.resolve(index)
 
@@ -392,11 +385,8 @@ class Raft:
 
     # -- proposals ----------------------------------------------------------------------------------------------------
 
-    def _operation(self, *, until_applied: bool = False) -> _Operation:
-        return _Operation(asyncio.get_running_loop().create_future(), until_applied)
-
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
-        operation = self._operation()
+        operation = Operation(self._proposed, len(data) + len(extensions))
         self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
         return applied
@@ -412,7 +402,7 @@ class Raft:
         self._post(events.Propose(tuple(proposals)))
 
     async def _change(self, command: ChangeCommand, server_id: str, address: str, previous_index: int) -> int:
-        operation = self._operation()
+        operation = Operation(self._changes)
         self._post(events.ChangeMembership(operation, Change(command, server_id, address, previous_index)))
         return int(await operation.future)
 
@@ -485,13 +475,13 @@ class Raft:
         await self._fsm.close(ShutdownError())
 
 
-def _operation(token: events.Token) -> _Operation:
-    assert isinstance(token, _Operation)
+def _operation(token: events.Token) -> Operation:
+    assert isinstance(token, Operation)
     return token
 
 
-def _proposer(token: events.Token) -> _Operation | Batch:
-    assert isinstance(token, _Operation | Batch)
+def _proposer(token: events.Token) -> Operation | Batch:
+    assert isinstance(token, Operation | Batch)
     return token
 
 
