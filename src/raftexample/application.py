@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import BinaryIO, Protocol
@@ -93,6 +94,7 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self._tracker = tracker
         self._forwarder = forwarder
         self._streams: set[_Stream] = set()
+        self._turn = asyncio.Lock()
 
     def close(self) -> None:
         """Ends the streams once they have answered what they took in; else they outlast any grace period."""
@@ -123,7 +125,7 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         state, address = self._raft.state, self._raft.leader.address
         stream: _Stream
         if state is State.LEADER:
-            stream = WordStream(self._raft, request_iterator)
+            stream = WordStream(self._raft, request_iterator, self._turn)
         elif leader := self._leader(context):
             stream = ForwardedStream(leader, request_iterator, context)
         else:

@@ -30,10 +30,17 @@ class _Taken:
 
 
 class WordStream:
-    """Proposes the words of each request as it comes."""
+    """Proposes the words of each request as it comes.
 
-    def __init__(self, raft: RaftOperations, requests: AsyncIterator[AddWordsRequest]) -> None:
+    Args:
+        raft: The node.
+        requests: What the client sends.
+        turn: Held by the stream of the node that proposes next, so that none is left behind when there is little room.
+    """
+
+    def __init__(self, raft: RaftOperations, requests: AsyncIterator[AddWordsRequest], turn: asyncio.Lock) -> None:
         self._raft = raft
+        self._turn = turn
         self._requests = requests
         self._taken: asyncio.Queue[_Taken | None] = asyncio.Queue()
         self._words = 0
@@ -86,11 +93,12 @@ class WordStream:
     async def _propose(self, commands: list[bytes]) -> Awaitable[list[Applied]]:
         """Proposes one request, as soon as the node has room for it. That it had none means that nothing was proposed,
         and nothing of the requests after this one is until this returns: so trying again keeps the order."""
-        while True:
-            try:
-                return self._raft.apply_all(commands)
-            except OverloadedError:
-                await asyncio.sleep(OVERLOAD_PAUSE)
+        async with self._turn:
+            while True:
+                try:
+                    return self._raft.apply_all(commands)
+                except OverloadedError:
+                    await asyncio.sleep(OVERLOAD_PAUSE)
 
     async def _room(self, words: int, size: int) -> None:
         """Waits until a request fits into the window, or is alone in it, and counts it."""

@@ -27,7 +27,9 @@ Response = TypeVar("Response")
 class StreamMethod(Protocol[Request, Response]):
     """A method of a grpc.aio stub whose requests and responses are streams."""
 
-    def __call__(self, *, wait_for_ready: bool | None = None) -> "grpc.aio.StreamStreamCall[Request, Response]": ...
+    def __call__(
+        self, requests: None, /, *, wait_for_ready: bool | None = None
+    ) -> "grpc.aio.StreamStreamCall[Request, Response]": ...
 
 
 async def stream_to_leader(
@@ -58,7 +60,7 @@ async def stream_to_leader(
         pauses = 0
         while True:
             answered = stream.answered
-            call = method(wait_for_ready=True)
+            call = method(None, wait_for_ready=True)
             sending = asyncio.create_task(stream.send(call, carefully=pauses > 0))
             try:
                 while (answer := await stream.read(call)) is not None:
