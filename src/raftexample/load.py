@@ -54,7 +54,7 @@ class Load:
     def __init__(self, duration: float, rate: int | None, size: int, most: int) -> None:
         self._clock = asyncio.get_running_loop().time
         self._begin = self._last = self._clock()
-        self._end = self._begin + duration
+        self._duration = duration
         self._rate = rate
         self._size = size
         self._most = most
@@ -65,23 +65,24 @@ class Load:
 
     async def take(self) -> list[Word]:
         """See :meth:`Source.take`."""
-        now = self._clock()
+        elapsed = self._clock() - self._begin
         if self._rate is None:
-            return [self._next(now) for _ in range(self._most)] if now < self._end else []
-        due = self._begin + self._count / self._rate
-        if due >= self._end:
+            return [self._next(elapsed) for _ in range(self._most)] if elapsed < self._duration else []
+        due = self._count / self._rate
+        if due >= self._duration:
             return []
         words = [self._next(due)]
-        if due > now:
-            await asyncio.sleep(due - now)
-            now = self._clock()
-        while len(words) < self._most and (due := self._begin + self._count / self._rate) <= min(now, self._end):
+        if due > elapsed:
+            await asyncio.sleep(due - elapsed)
+            elapsed = self._clock() - self._begin
+        while len(words) < self._most and (due := self._count / self._rate) < self._duration and due <= elapsed:
             words.append(self._next(due))
         return words
 
     def _next(self, due: float) -> Word:
+        """A new word, due so many seconds after the beginning."""
         self._count += 1
-        return Word(str(self._count).rjust(self._size, "x")[-self._size :], due)
+        return Word(str(self._count).rjust(self._size, "x")[-self._size :], self._begin + due)
 
     def acknowledged(self, words: list[Word]) -> None:
         """See :meth:`Source.acknowledged`."""

@@ -77,8 +77,33 @@ async def test_each_request_comes_back_with_its_response() -> None:
         answers = stream_to_leader(ExampleStub(channel).AddWords, words(*TEN), timeout=PATIENCE)
         pairs = [(request.words[0], response.commit_indexes[0]) async for request, response in answers]
         assert pairs == [(word, index) for index, word in enumerate(TEN, 1)]
+    assert service.streams == 1
+
+
+async def test_whoever_has_nothing_to_send_needs_no_leader() -> None:
+    service = Words()
+    service.raft.become(State.FOLLOWER)
+    async with serving(service.raft, service) as address, following(address) as channel:
         assert await added(channel) == []
-    assert service.streams == 2
+    assert service.streams == 0
+
+
+async def test_it_ends_with_its_source_even_if_the_stream_does_not() -> None:
+    service = Words()
+    service.holds = 1
+    last = asyncio.Event()
+
+    async def source() -> AsyncIterator[AddWordsRequest]:
+        yield AddWordsRequest(words=["word"])
+        await last.wait()
+
+    async with serving(service.raft, service) as address, following(address) as channel:
+        answers = stream_to_leader(ExampleStub(channel).AddWords, source(), timeout=PATIENCE)
+        await anext(answers)
+        ending = asyncio.create_task(collect(answers, []))
+        await service.held.wait()
+        last.set()
+        await ending
 
 
 @pytest.mark.parametrize("code", RESUMED)

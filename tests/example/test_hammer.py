@@ -180,7 +180,9 @@ async def test_leadership_may_move_while_words_are_streamed() -> None:
     ):
         code, output, errors = await run("hammer", "--target", f"multi:///{one},{other}", "--mode", "stream")
     assert (code, errors) == (0, "")
-    assert output == LINE.format(len(cluster.log))
+    # Those whose answers were lost are there twice.
+    longest = f'best_words:"{number_word(1999)}" '
+    assert output.startswith(f"read_at_index:{len(cluster.log)} {longest}")
     assert set(cluster.log) == ALL_WORDS
     assert not cluster.at
 
@@ -245,7 +247,7 @@ async def test_what_can_not_succeed_ends_it_at_once() -> None:
         for mode, name in (("unary", "AddWord"), ("stream", "AddWords")):
             code, output, errors = await run("hammer", "--target", address, "--mode", mode, "--duration", "60")
             assert (code, output) == (1, "")
-            assert errors.startswith(f'hammer: {name}("xxxxxxxxxxxxxxx1"')
+            assert errors.startswith(f'hammer: {name}("xxxxxxxxxx')
             assert errors.endswith("failed: UNIMPLEMENTED: Method not found!\n")
 
 

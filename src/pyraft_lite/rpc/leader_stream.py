@@ -58,12 +58,12 @@ async def stream_to_leader(
     feeding = asyncio.create_task(stream.feed(requests))
     try:
         pauses = 0
-        while True:
+        while await stream.has_unanswered():
             answered = stream.answered
             call = method(None, wait_for_ready=True)
             sending = asyncio.create_task(stream.send(call, carefully=pauses > 0))
             try:
-                while (answer := await stream.read(call)) is not None:
+                while not stream.is_done and (answer := await stream.read(call)) is not None:
                     yield answer
                 ended = "OK"
             except grpc.aio.AioRpcError as error:
@@ -75,10 +75,10 @@ async def stream_to_leader(
                 sending.cancel()
                 await asyncio.gather(sending, return_exceptions=True)
             if stream.is_done:
-                await feeding
-                return
+                break
             pauses = 0 if stream.answered > answered else pauses + 1
             await stream.pause(min(FIRST_PAUSE * 2**pauses, LAST_PAUSE), ended)
+        await feeding
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
@@ -107,6 +107,13 @@ class _LeaderStream(Generic[Request, Response]):
         """True if everything is answered and nothing more comes."""
         return self._exhausted and not self._unanswered
 
+    async def has_unanswered(self) -> bool:
+        """Waits until there is something to send; False if nothing more comes."""
+        while not self._unanswered and not self._exhausted:
+            self._changed.clear()
+            await self._changed.wait()
+        return not self.is_done
+
     async def feed(self, requests: AsyncIterable[Request]) -> None:
         """Takes requests as there is room for them."""
         iterator = aiter(requests)
@@ -123,6 +130,8 @@ class _LeaderStream(Generic[Request, Response]):
         finally:
             self._exhausted = True
             self._changed.set()
+            if self.is_done and self._reading is not None:
+                self._reading.reschedule(self._clock())
 
     async def send(self, call: "grpc.aio.StreamStreamCall[Request, Response]", *, carefully: bool) -> None:
         """Sends what is unanswered and then what comes, until there is no more or the stream has ended.
@@ -150,13 +159,16 @@ class _LeaderStream(Generic[Request, Response]):
             pass  # Reading says why.
 
     async def read(self, call: "grpc.aio.StreamStreamCall[Request, Response]") -> tuple[Request, Response] | None:
-        """The next request that is answered, with its response; None if the stream has ended well."""
+        """The next request that is answered, with its response; None if the stream has ended well, or everything has
+        been answered and nothing more comes."""
         self._expect_answer()
         try:
             async with asyncio.timeout_at(self._deadline) as self._reading:
                 # Not read(): that gives up what has come as soon as a write met the end of the stream.
                 response = await anext(aiter(call), None)
         except TimeoutError:
+            if self.is_done:
+                return None
             raise TimeoutError(f"no answer for {self._timeout:g} s") from None
         finally:
             self._reading = None
