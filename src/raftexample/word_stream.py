@@ -48,6 +48,8 @@ class WordStream:
         self._freed = asyncio.Event()
         self._end: RaftError | None = None
         self._reader = asyncio.create_task(self._read())
+        # Not at the end of _read: that does not begin if the stream is closed at once.
+        self._reader.add_done_callback(lambda _: self._taken.put_nowait(None))
 
     def close(self, error: RaftError) -> None:
         """Takes nothing more in; once what was taken in is answered, the stream ends with ``error``."""
@@ -68,7 +70,6 @@ class WordStream:
                 self._words -= taken.words
                 self._bytes -= taken.bytes
                 self._freed.set()
-            await asyncio.wait([self._reader])
             if self._end is not None:
                 raise self._end
             if not self._reader.cancelled():  # It is if the client is gone.
@@ -77,18 +78,15 @@ class WordStream:
             await self._drop()
 
     async def _read(self) -> None:
-        """Proposes requests until the stream ends; None in the queue says that it has."""
+        """Proposes requests until the stream ends; None in the queue says then that it has."""
         number = 0
-        try:
-            async for request in self._requests:
-                number += 1
-                commands = encode_request(request, number)
-                # An empty one counts too: its answer takes room.
-                words, size = max(len(commands), 1), sum(map(len, commands))
-                await self._room(words, size)
-                self._taken.put_nowait(_Taken(await self._propose(commands), words, size))
-        finally:
-            self._taken.put_nowait(None)
+        async for request in self._requests:
+            number += 1
+            commands = encode_request(request, number)
+            # An empty one counts too: its answer takes room.
+            words, size = max(len(commands), 1), sum(map(len, commands))
+            await self._room(words, size)
+            self._taken.put_nowait(_Taken(await self._propose(commands), words, size))
 
     async def _propose(self, commands: list[bytes]) -> Awaitable[list[Applied]]:
         """Proposes one request, as soon as the node has room for it. That it had none means that nothing was proposed,

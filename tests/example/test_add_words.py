@@ -11,14 +11,14 @@ import pytest
 from admin.scripted_raft import ScriptedRaft, serving
 from example.test_example_service import ERRORS, Node, pair
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
-from pyraft_lite.core.errors import LeadershipLostError, OverloadedError, RaftError
+from pyraft_lite.core.errors import LeadershipLostError, NotLeaderError, OverloadedError, RaftError
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordsRequest, AddWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
 from pyraft_lite.runtime.api import Leader, State
 from raftexample.application import ExampleService, WordTracker
 from raftexample.forwarding import FORWARDED
-from raftexample.word_stream import WINDOW_BYTES, WINDOW_WORDS
+from raftexample.word_stream import WINDOW_BYTES, WINDOW_WORDS, WordStream
 
 NOT_LEADER = (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
 
@@ -197,6 +197,19 @@ async def test_an_idle_stream_ends_when_leadership_does(state: State) -> None:
         node.raft.become(state)
         assert await answers(call) == ([], *NOT_LEADER)
     assert node.raft.observers == []
+
+
+async def test_a_stream_that_is_closed_as_soon_as_it_is_there_ends() -> None:
+    """Before its reader has taken a step."""
+
+    async def nothing() -> AsyncIterator[AddWordsRequest]:
+        await asyncio.Event().wait()
+        yield request()
+
+    stream = WordStream(ScriptedRaft(), nothing(), asyncio.Lock())
+    stream.close(NotLeaderError())
+    with pytest.raises(NotLeaderError):
+        await anext(stream.responses())
 
 
 async def test_what_was_taken_in_is_answered_after_leadership_ended() -> None:
