@@ -82,7 +82,9 @@ def seconds(value: float) -> str:
     "--raft_data_dir", type=click.Path(path_type=Path), default=Path("data/"), help="Holds a directory per id."
 )
 @click.option("--raft_bootstrap", is_flag=True, help="Begin a new cluster with this node as its only voter.")
-@click.option("--forward_to_leader", is_flag=True, help="Pass AddWord and linearizable GetWords on to the leader.")
+@click.option(
+    "--forward_to_leader", is_flag=True, help="Pass AddWord, AddWords and linearizable GetWords on to the leader."
+)
 @click.option("--exit_on_shutdown", is_flag=True, help="End the process when Raft is shut down or removed.")
 @click.option("--heartbeat_timeout", type=Duration(), default=seconds(DEFAULTS.heartbeat_timeout))
 @click.option("--election_timeout", type=Duration(), default=seconds(DEFAULTS.election_timeout))
