@@ -19,8 +19,8 @@ class Config:
             nodes do it at once.
         snapshot_threshold: A snapshot is due after so many entries since the last.
         max_proposals: How many proposals may be under way, from :meth:`Raft.apply` until the state machine has applied
-            them; more are refused (OverloadedError). A few hundred keep the batches full; more than what is done in a
-            fraction of a second would only wait.
+            them; more are refused (OverloadedError). The default fills all messages that may be under way to a
+            follower, and is done in a fraction of a second; more would only wait.
         max_proposal_bytes: No more proposals are taken in while those under way hold so many bytes.
         max_reads: How many reads may be under way.
 
@@ -33,7 +33,7 @@ class Config:
     settings: Settings = field(default_factory=Settings)
     snapshot_interval: float = 120.0
     snapshot_threshold: int = 8192
-    max_proposals: int = 2048
+    max_proposals: int = 4096
     max_proposal_bytes: int = 64 * 1024 * 1024
     max_reads: int = 8192
 
