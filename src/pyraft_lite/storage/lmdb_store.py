@@ -43,6 +43,9 @@ PAGE_BYTES = 4096
 COMMIT_PAGES = 8
 """How many pages a commit looks at, about."""
 
+WINDOW_BYTES = 64 * 1024
+"""How much the kernel maps where one page is looked at, at most."""
+
 _Operation = Callable[[lmdb.Transaction], None]
 
 
@@ -225,6 +228,10 @@ class LmdbStore:
     def _deletion(self, first: int, last: int) -> _Operation:
         self._check_leaves(first, last)
         low, high = encode_index(first), encode_index(last)
+        with self._reading("the log") as txn:
+            log = txn.stat(self._logs)
+        pages = log["leaf_pages"] + log["overflow_pages"]
+        entry_bytes = min(pages * PAGE_BYTES // (log["entries"] or 1), WINDOW_BYTES)
 
         def delete(txn: lmdb.Transaction) -> None:
             for database in (self._logs, self._configurations):
@@ -232,7 +239,7 @@ class LmdbStore:
                     cursor.set_range(low)
                     while low <= bytes(cursor.key()) <= high:
                         cursor.delete()
-            self._touched += (last - first + 1) * PAGE_BYTES
+            self._touched += (last - first + 1) * entry_bytes
 
         return delete
 
