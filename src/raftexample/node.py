@@ -119,8 +119,9 @@ async def _serving(
     engine = new_engine(options.grpc_engine, DRAIN)
     health = LeaderHealth(raft, LEADER_SERVICES)
     forwarder = LeaderForwarder() if options.forward_to_leader else None
+    example = ExampleService(raft, tracker, forwarder)
     admin = AdminService(raft)
-    example_pb2_grpc.add_ExampleServicer_to_server(ExampleService(raft, tracker, forwarder), engine)
+    example_pb2_grpc.add_ExampleServicer_to_server(example, engine)
     raft_admin_pb2_grpc.add_RaftAdminServicer_to_server(admin, engine)
     raft_transport_pb2_grpc.add_RaftTransportServicer_to_server(transport.service, engine)
     health_pb2_grpc.add_HealthServicer_to_server(health, engine)
@@ -134,6 +135,7 @@ async def _serving(
         yield
     finally:
         health.close()
+        example.close()
         transport.service.close()
         await engine.stop()
         admin.close()

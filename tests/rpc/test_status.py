@@ -14,7 +14,6 @@ TABLE = [
     (errors.ShutdownError(), StatusCode.UNAVAILABLE, StatusCode.UNKNOWN),
     (errors.TransferInProgressError(), StatusCode.UNAVAILABLE, StatusCode.UNKNOWN),
     (errors.AbortedByRestoreError(), StatusCode.ABORTED, StatusCode.ABORTED),
-    (errors.EnqueueTimeoutError(), StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED),
     (errors.NothingToSnapshotError(), StatusCode.FAILED_PRECONDITION, StatusCode.FAILED_PRECONDITION),
     (errors.CantBootstrapError(), StatusCode.FAILED_PRECONDITION, StatusCode.FAILED_PRECONDITION),
     (errors.UnsupportedProtocolError(), StatusCode.UNIMPLEMENTED, StatusCode.UNIMPLEMENTED),
@@ -22,6 +21,7 @@ TABLE = [
     (errors.ConfigurationError("any other"), StatusCode.UNKNOWN, StatusCode.UNKNOWN),
     (errors.StorageError("any other"), StatusCode.UNKNOWN, StatusCode.UNKNOWN),
     (errors.CommandTooLargeError("too large"), StatusCode.INVALID_ARGUMENT, StatusCode.INVALID_ARGUMENT),
+    (errors.OverloadedError("overloaded"), StatusCode.RESOURCE_EXHAUSTED, StatusCode.RESOURCE_EXHAUSTED),
 ]
 
 

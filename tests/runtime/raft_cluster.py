@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -65,6 +65,7 @@ class Member:
     address: str
     directory: Path
     settings: Settings = QUICK
+    limits: Mapping[str, int] = field(default_factory=dict)
     journal: Journal = field(init=False)
     raft: Raft = field(init=False)
     store: LmdbStore = field(init=False)
@@ -84,7 +85,7 @@ class Member:
             bootstrap_cluster(self.store, self.store, self.snapshots, configuration)
         self.journal = Journal()
         transport = GrpcTransport(Peer(self.id, self.address))
-        config = Config(local_id=self.id, local_address=self.address, settings=self.settings)
+        config = Config(local_id=self.id, local_address=self.address, settings=self.settings, **self.limits)  # type: ignore[arg-type]
         self.raft = Raft(config, self.journal, self.store, self.store, self.snapshots, transport)
         await self.raft.start()
         self._engine = chosen_engine()
@@ -96,6 +97,8 @@ class Member:
         if self.running:
             self.running = False
             self.journal.gate.set()
+            if isinstance(self.store, WatchedStore):
+                self.store.gate.set()
             await self.raft.shutdown()
             await self._engine.stop()
             self.store.close()
@@ -182,11 +185,12 @@ async def cluster(
     size: int = 3,
     settings: Settings = QUICK,
     make_store: Callable[[Path], LmdbStore] = LmdbStore,
+    **limits: int,
 ) -> AsyncIterator[Members]:
-    """A cluster of so many voters; at its end all are stopped."""
+    """A cluster of so many voters, with limits of :class:`Config`; at its end all are stopped."""
     names = [f"node{number}" for number in range(1, size + 1)]
     members = Members(
-        (name, Member(name, f"127.0.0.1:{port}", directory / name, settings, make_store=make_store))
+        (name, Member(name, f"127.0.0.1:{port}", directory / name, settings, limits, make_store=make_store))
         for name, port in zip(names, free_ports(size), strict=True)
     )
     try:

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -314,7 +313,7 @@ def test_a_database_of_format_1_becomes_one_of_format_2(tmp_path: Path, map_size
     configurations = [1, 150, *range(300, 2300, 2)]
     entries = run(1, 3000)
     for index in configurations:
-        entries[index - 1] = replace(entries[index - 1], type=EntryType.CONFIGURATION)
+        entries[index - 1] = entries[index - 1]._replace(type=EntryType.CONFIGURATION)
     store.append(entries)
     store.close()
     with lmdb.open(str(directory), max_dbs=3) as env, env.begin(write=True) as txn:

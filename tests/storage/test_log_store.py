@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -116,7 +115,7 @@ def test_the_configurations_of_the_log_are_known(store: Store) -> None:
     assert list(store.configurations()) == []
     entries = run(3, 20)
     for index in (3, 8, 9, 15, 20):
-        entries[index - 3] = replace(entries[index - 3], type=EntryType.CONFIGURATION)
+        entries[index - 3] = entries[index - 3]._replace(type=EntryType.CONFIGURATION)
     store.append(entries[:10])
     store.append(entries[10:])
     assert list(store.configurations()) == [3, 8, 9, 15, 20]

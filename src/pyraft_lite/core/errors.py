@@ -1,4 +1,5 @@
-"""What can go wrong with an operation. The messages are hashicorp/raft's, letter for letter: clients match on them."""
+"""What can go wrong with an operation. Where hashicorp/raft has such an error, the message is its own, letter for
+letter: clients match on them."""
 
 
 class RaftError(Exception):
@@ -40,10 +41,9 @@ class AbortedByRestoreError(RaftError):
     message = "snapshot restored while committing log"
 
 
-class EnqueueTimeoutError(RaftError):
-    """The node could not take the operation in within the caller's timeout; it has no effect."""
-
-    message = "timed out enqueuing operation"
+class OverloadedError(RaftError):
+    """The node has as much under way as it takes, the message says of what; the operation has no effect. (Where
+    hashicorp/raft lets callers queue until "timed out enqueuing operation", this node says so at once.)"""
 
 
 class NothingToSnapshotError(RaftError):

@@ -252,7 +252,11 @@ class Core:
 
     def make_entry(self, index: int, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Entry:
         """An entry of the current term."""
-        return Entry(index, self.term, type, data, extensions, int((self._epoch + self.now) * NANOSECONDS))
+        return Entry(index, self.term, type, data, extensions, self.wall_clock())
+
+    def wall_clock(self) -> int:
+        """The time of the current step in nanoseconds since the Unix epoch; informative only."""
+        return int((self._epoch + self.now) * NANOSECONDS)
 
     def commit_to(self, index: int, waiting: tuple[tuple[int, events.Token], ...] = ()) -> None:
         """Moves the commit index forward and has the entries applied."""

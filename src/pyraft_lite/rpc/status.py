@@ -24,8 +24,8 @@ def status_code(error: errors.RaftError, *, retriable: bool) -> StatusCode:
             | errors.TransferInProgressError()
         ):
             return StatusCode.UNAVAILABLE if retriable else StatusCode.UNKNOWN
-        case errors.EnqueueTimeoutError():
-            return StatusCode.UNAVAILABLE if retriable else StatusCode.DEADLINE_EXCEEDED
+        case errors.OverloadedError():
+            return StatusCode.RESOURCE_EXHAUSTED
         case errors.AbortedByRestoreError():
             return StatusCode.ABORTED
         case errors.NothingToSnapshotError() | errors.CantBootstrapError():

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -16,10 +16,13 @@ from pyraft_lite.core.errors import LeadershipLostError, RaftError, ShutdownErro
 from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request, Response
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied, Leader, Observation
+from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.config import Config
 from pyraft_lite.runtime.fsm import FSM
 from pyraft_lite.runtime.fsm_runner import FsmRunner
 from pyraft_lite.runtime.hard_state import load_hard_state
+from pyraft_lite.runtime.limit import Limit
+from pyraft_lite.runtime.operation import Operation
 from pyraft_lite.runtime.outbox import Outbox
 from pyraft_lite.runtime.snapshots import Snapshots
 from pyraft_lite.runtime.stats import collect_stats
@@ -41,19 +44,9 @@ GONE_PROBES = (0.0, 0.01, 0.05)
 """Seconds to wait before each look whether a lost leader's process is gone: a dying process closes its connections and
 its listening socket one after the other (R19)."""
 
-
-@dataclass(eq=False, slots=True)
-class _Operation:
-    """A token of the core: somebody waits for this future.
-
-    Attributes:
-        until_applied: A read, which waits until its index is applied.
-        source: The user's snapshot, if the operation restores one.
-    """
-
-    future: asyncio.Future[Any]
-    until_applied: bool = False
-    source: BinaryIO | None = None
+MAX_QUEUED = 64
+"""How many membership changes, transfers, restores and snapshots, of each, may be under way; one is carried out at a
+time."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,8 +60,9 @@ class _IncomingRpc:
 class Raft:
     """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
 
-    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine and
-    snapshots, which have threads of their own: however slow they are, heartbeats go on.
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine (unless it
+    is quick, see ``Config.apply_on_loop``) and snapshots, which have threads of their own: however slow they are,
+    heartbeats go on.
     """
 
     def __init__(
@@ -87,7 +81,7 @@ class Raft:
         self._stable_store = stable_store
         self._transport = transport
         self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
-        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal)
+        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal, on_loop=config.apply_on_loop)
         self._snapshots = Snapshots(snapshot_store, transport, self._post)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
@@ -95,6 +89,12 @@ class Raft:
         self._inbox: list[events.Event] = []
         self._stepping = False
         self._proposals: list[events.Proposal] = []
+        self._proposed = Limit("proposals", config.max_proposals, config.max_proposal_bytes)
+        self._reads = Limit("reads", config.max_reads)
+        self._changes = Limit("membership changes", MAX_QUEUED)
+        self._transfers = Limit("leadership transfers", MAX_QUEUED)
+        self._restores = Limit("restores", MAX_QUEUED)
+        self._snapshot_requests = Limit("snapshots", MAX_QUEUED)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,6 +143,11 @@ class Raft:
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return await self._propose(EntryType.COMMAND, data, extensions)
 
+    def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
+        batch = Batch(self._proposed, len(commands), sum(map(len, commands)))
+        self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
+        return batch.future
+
     async def barrier(self) -> int:
         return (await self._propose(EntryType.BARRIER)).index
 
@@ -159,28 +164,29 @@ class Raft:
         return await self._change(ChangeCommand.REMOVE_SERVER, server_id, "", previous_index)
 
     async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
-        operation = self._operation()
+        operation = Operation(self._transfers)
         self._post(events.TransferLeadership(operation, server_id, address))
         await operation.future
 
     async def verify_leader(self) -> None:
-        operation = self._operation()
+        operation = Operation(self._reads)
         self._post(events.ReadIndex(operation))
         await operation.future
 
     async def read_index(self, lease: bool = False) -> int:
-        operation = self._operation(until_applied=True)
+        operation = Operation(self._reads, until_applied=True)
         self._post(events.ReadIndex(operation, lease))
         return int(await operation.future)
 
     async def snapshot(self) -> str:
-        async with self._snapshot_lock:
-            if self.state is State.SHUTDOWN:
-                raise ShutdownError
-            applied, frozen = await self._fsm.freeze()
-            meta = await self._snapshots.take(frozen, applied, self._core.snapshot_point)
-            self._post(events.SnapshotTaken(meta))
-            return meta.id
+        with self._snapshot_requests:
+            async with self._snapshot_lock:
+                if self.state is State.SHUTDOWN:
+                    raise ShutdownError
+                applied, frozen = await self._fsm.freeze()
+                meta = await self._snapshots.take(frozen, applied, self._core.snapshot_point)
+                self._post(events.SnapshotTaken(meta))
+                return meta.id
 
     async def restore(self, source: BinaryIO) -> None:
         """Replaces the state of the whole cluster by a snapshot of the user's, for disaster recovery.
@@ -192,8 +198,7 @@ class Raft:
         Args:
             source: What :meth:`FSMSnapshot.persist` of the same application once wrote; read on another thread.
         """
-        operation = self._operation()
-        operation.source = source
+        operation = Operation(self._restores, source=source)
         self._post(events.RestoreState(operation))
         await operation.future
 
@@ -247,11 +252,10 @@ class Raft:
 
     # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
         self._post(events.Receive(rpc, request))
-        response: Response = await rpc.future
-        return response
+        return rpc.future
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
@@ -305,14 +309,13 @@ class Raft:
             case effects.Respond():
                 _resolve(_rpc(effect.rpc).future, effect.response)
             case effects.Apply():
-                waiting = [(index, _operation(token).future) for index, token in effect.waiting]
-                self._fsm.commit(effect.to_index, waiting)
+                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
             case effects.Complete():
-                _resolve(_operation(effect.token).future, effect.index)
+                _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
                 self._read_ready(_operation(effect.token), effect.index)
             case effects.Fail():
-                _reject(_operation(effect.token).future, effect.error)
+                _proposer(effect.token).reject(effect.error)
             case effects.RoleChanged():
                 self._role_changed(effect)
             case effects.Note():
@@ -349,11 +352,11 @@ class Raft:
     def _read_entries(self, low: int, high: int, max_bytes: int) -> Any:
         return self._core.log.entries(low, high, max_bytes)
 
-    def _read_ready(self, operation: _Operation, index: int) -> None:
+    def _read_ready(self, operation: Operation, index: int) -> None:
         if operation.until_applied:
-            self._fsm.when_applied(index, operation.future)
+            self._fsm.when_applied(index, operation)
         else:
-            _resolve(operation.future, index)
+            operation.resolve(index)
 
     def _role_changed(self, change: effects.RoleChanged) -> None:
         if change.state is not State.LEADER:
@@ -379,24 +382,25 @@ class Raft:
 
     # -- proposals ----------------------------------------------------------------------------------------------------
 
-    def _operation(self, *, until_applied: bool = False) -> _Operation:
-        return _Operation(asyncio.get_running_loop().create_future(), until_applied)
-
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
         """Proposes with all others of this turn of the event loop: they go into one write and one message."""
-        operation = self._operation()
-        self._proposals.append(events.Proposal(operation, type, data, extensions))
-        if len(self._proposals) == 1:
-            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        operation = Operation(self._proposed, len(data) + len(extensions))
+        self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
         return applied
+
+    def _enqueue(self, proposals: Sequence[events.Proposal]) -> None:
+        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
+        if proposals and not self._proposals:
+            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        self._proposals.extend(proposals)
 
     def _flush_proposals(self) -> None:
         proposals, self._proposals = self._proposals, []
         self._post(events.Propose(tuple(proposals)))
 
     async def _change(self, command: ChangeCommand, server_id: str, address: str, previous_index: int) -> int:
-        operation = self._operation()
+        operation = Operation(self._changes)
         self._post(events.ChangeMembership(operation, Change(command, server_id, address, previous_index)))
         return int(await operation.future)
 
@@ -469,8 +473,13 @@ class Raft:
         await self._fsm.close(ShutdownError())
 
 
-def _operation(token: events.Token) -> _Operation:
-    assert isinstance(token, _Operation)
+def _operation(token: events.Token) -> Operation:
+    assert isinstance(token, Operation)
+    return token
+
+
+def _proposer(token: events.Token) -> Operation | Batch:
+    assert isinstance(token, Operation | Batch)
     return token
 
 

@@ -1,0 +1,51 @@
+"""How much may be under way at a time: what comes beyond is refused at once, and no queue grows."""
+
+import sys
+
+from pyraft_lite.core.errors import OverloadedError
+
+
+class Limit:
+    """Counts what of one kind is under way. Also a context manager, for what has no size and ends where it began.
+
+    Args:
+        what: What is counted, in the plural, as errors name it.
+        most: How many may be under way.
+        most_bytes: Nothing more is taken in while what is under way holds so many bytes. So what comes always fits if
+            nothing else is under way, and the last to come may go beyond either.
+    """
+
+    __slots__ = ("_most", "_most_bytes", "_what", "bytes", "count")
+
+    def __init__(self, what: str, most: int, most_bytes: int = sys.maxsize) -> None:
+        self._what = what
+        self._most = most
+        self._most_bytes = most_bytes
+        self.count = 0
+        self.bytes = 0
+
+    def enter(self, size: int = 0, count: int = 1) -> None:
+        """Counts one more, of ``size`` bytes; or ``count`` that come together and have so many bytes in all.
+
+        Raises:
+            OverloadedError: there is no room; nothing was counted.
+        """
+        if self.count >= self._most:
+            raise OverloadedError(f"overloaded: the limit of {self._most} {self._what} under way is reached")
+        if self.bytes >= self._most_bytes:
+            raise OverloadedError(
+                f"overloaded: the limit of {self._most_bytes} bytes of {self._what} under way is reached"
+            )
+        self.count += count
+        self.bytes += size
+
+    def leave(self, size: int = 0, count: int = 1) -> None:
+        """What entered so has ended."""
+        self.count -= count
+        self.bytes -= size
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
