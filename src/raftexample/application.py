@@ -37,6 +37,7 @@ class WordTracker:
 
     def __init__(self) -> None:
         self._words = ("",) * WORDS
+        self._last_rank = _rank("")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -46,7 +47,8 @@ class WordTracker:
     def apply(self, entry: Entry) -> None:
         """Takes a word in."""
         word = entry.data.decode(errors="replace").replace("\n", " ")
-        self._words = tuple(sorted((*self._words, word), key=_rank)[:WORDS])
+        if _rank(word) < self._last_rank:
+            self._keep(sorted((*self._words, word), key=_rank))
 
     def snapshot(self) -> WordsSnapshot:
         return WordsSnapshot(self._words)
@@ -54,7 +56,11 @@ class WordTracker:
     def restore(self, source: BinaryIO) -> None:
         """Reads what WordsSnapshot, or the Go original, wrote."""
         words = source.read().decode(errors="replace").split("\n")
-        self._words = tuple([*words, *("",) * WORDS][:WORDS])
+        self._keep([*words, *("",) * WORDS])
+
+    def _keep(self, words: list[str]) -> None:
+        self._words = tuple(words[:WORDS])
+        self._last_rank = _rank(self._words[-1])
 
 
 def _rank(word: str) -> tuple[int, bytes]:

@@ -135,21 +135,22 @@ class Leader(Role):
     def propose(self, event: events.Propose) -> None:
         core = self.core
         unavailable = self._unavailable()
-        entries: list[Entry] = []
-        index = core.log.last_index
-        for proposal in event.proposals:
-            if unavailable is not None:
+        if unavailable is not None:
+            for proposal in event.proposals:
                 core.emit(Fail(proposal.token, unavailable))
-                continue
-            entry = core.make_entry(index + 1, proposal.type, proposal.data, proposal.extensions)
+            return
+        entries: list[Entry] = []
+        index, term, appended_at = core.log.last_index, core.term, core.wall_clock()
+        for token, type, data, extensions in event.proposals:
+            entry = Entry(index + 1, term, type, data, extensions, appended_at)
             try:
                 check_size(entry.size)
             except CommandTooLargeError as error:
-                core.emit(Fail(proposal.token, error))
+                core.emit(Fail(token, error))
                 continue
             index += 1
             entries.append(entry)
-            self._waiting[index] = proposal.token
+            self._waiting[index] = token
         if entries:
             core.append(entries)
             self._after_append()
@@ -213,11 +214,10 @@ class Leader(Role):
         if index <= core.commit_index or index < self.noop_index:
             return
         first, configuration_index = core.commit_index + 1, core.configurations.latest_index
-        waiting = [(at, token) for at, token in self._pop_waiting(index)]
-        core.commit_to(index, tuple((at, token) for at, token in waiting if at != configuration_index))
-        for at, token in waiting:
-            if at == configuration_index:
-                core.emit(Complete(token, at))
+        change = self._waiting.pop(configuration_index, None) if first <= configuration_index <= index else None
+        core.commit_to(index, tuple(self._pop_waiting(index)))
+        if change is not None:
+            core.emit(Complete(change, configuration_index))
         if first <= configuration_index <= index and not core.configurations.latest.is_voter(core.me.id):
             self._depart()
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 from pyraft_lite.core.messages import AppendEntriesResponse, Response
 from pyraft_lite.rpc import wire
@@ -19,7 +19,7 @@ class AppendStream:
     def __init__(self, handler: RpcHandler, messages: AsyncIterator[pb.AppendEntriesRequest]) -> None:
         self._handler = handler
         self._messages = messages
-        self._started: asyncio.Queue[asyncio.Task[Response] | None] = asyncio.Queue()
+        self._started: asyncio.Queue[asyncio.Future[Response] | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._reader = asyncio.create_task(self._read())
 
@@ -50,16 +50,16 @@ class AppendStream:
             async for message in self._messages:
                 request = wire.decode_append_request(message)
                 await self._room.acquire()
-                self._started.put_nowait(asyncio.create_task(self._handler.handle(request)))
+                self._started.put_nowait(asyncio.ensure_future(self._handler.handle(request)))
         finally:
             self._started.put_nowait(None)
 
     async def _drop(self) -> None:
         """Cancels what nobody waits for any more."""
-        left: list[asyncio.Task[Response]] = []
+        left: list[asyncio.Future[Any]] = [self._reader]
         while not self._started.empty():
             if response := self._started.get_nowait():
                 left.append(response)
-        for task in (self._reader, *left):
-            task.cancel()
-        await asyncio.gather(self._reader, *left, return_exceptions=True)
+        for waiting in left:
+            waiting.cancel()
+        await asyncio.gather(*left, return_exceptions=True)

@@ -60,8 +60,9 @@ class _IncomingRpc:
 class Raft:
     """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
 
-    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine and
-    snapshots, which have threads of their own: however slow they are, heartbeats go on.
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine (unless it
+    is quick, see ``Config.apply_on_loop``) and snapshots, which have threads of their own: however slow they are,
+    heartbeats go on.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Raft:
         self._stable_store = stable_store
         self._transport = transport
         self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
-        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal)
+        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal, on_loop=config.apply_on_loop)
         self._snapshots = Snapshots(snapshot_store, transport, self._post)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
@@ -253,11 +254,10 @@ class Raft:
 
     # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
         self._post(events.Receive(rpc, request))
-        response: Response = await rpc.future
-        return response
+        return rpc.future
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
@@ -311,8 +311,7 @@ class Raft:
             case effects.Respond():
                 _resolve(_rpc(effect.rpc).future, effect.response)
             case effects.Apply():
-                waiting = [(index, _proposer(token)) for index, token in effect.waiting]
-                self._fsm.commit(effect.to_index, waiting)
+                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
             case effects.Complete():
                 _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
@@ -386,6 +385,7 @@ class Raft:
     # -- proposals ----------------------------------------------------------------------------------------------------
 
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
+        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
         operation = Operation(self._proposed, len(data) + len(extensions))
         self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
