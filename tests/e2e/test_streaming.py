@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from e2e.harness import HAMMER_LINE, HAMMER_WORDS, QUICK, assert_nothing_lost, finish, logged_words, progress
+from e2e.harness import FLAGS, HAMMER_LINE, HAMMER_WORDS, assert_nothing_lost, finish, logged_words, progress
 from pyraft_lite.core.entry import EntryType
 from pyraft_lite.rpc.client import channel_options
 from pyraft_lite.rpc.leader_stream import stream_to_leader
@@ -107,7 +107,7 @@ def assert_all_are_where_they_were_said_to_be(cluster: LocalCluster, acknowledge
 
 
 def test_streamed_words_survive_kills_and_transfers_of_the_leader(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         with Streams(cluster) as streams:
             for event in ("kill", "transfer", "stop", "kill", "transfer"):
@@ -127,7 +127,7 @@ def test_streamed_words_survive_kills_and_transfers_of_the_leader(tmp_path: Path
 
 
 def test_forwarded_streams_survive_the_death_of_the_leader(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=(*QUICK, "--forward_to_leader")) as cluster:
+    with LocalCluster(tmp_path, flags=(*FLAGS, "--forward_to_leader")) as cluster:
         cluster.form()
         leader = cluster.leader()
         follower = next(name for name in cluster.nodes if name != leader)
@@ -156,7 +156,7 @@ def test_forwarded_streams_survive_the_death_of_the_leader(tmp_path: Path) -> No
 
 
 def test_hammer_streams_its_words_through_a_kill_and_a_transfer(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         hammer = cluster.start_hammer("--mode", "stream", "--duration", "6", "--rate", "500", "--json")
         progress(cluster, 300)
@@ -174,14 +174,14 @@ def test_hammer_streams_its_words_through_a_kill_and_a_transfer(tmp_path: Path) 
 
 
 def test_hammers_own_job_can_be_streamed(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         assert HAMMER_LINE.fullmatch(finish(cluster.start_hammer("--mode", "stream")))
         assert_nothing_lost(cluster, HAMMER_WORDS)
 
 
 def test_an_idle_stream_ends_when_its_leader_stops(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
 
