@@ -14,6 +14,7 @@ from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ENGINES, available_engines
 from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
+from pyraft_lite.runtime.interpreter import tune_interpreter
 from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import DEFAULT_MAX_CALLS, NodeOptions, run_node
 
@@ -130,6 +131,7 @@ def main(
             local_address=address,
             snapshot_interval=snapshot_interval,
             snapshot_threshold=snapshot_threshold,
+            apply_on_loop=True,  # It compares a few short words.
             settings=Settings(
                 heartbeat_timeout=heartbeat_timeout,
                 election_timeout=election_timeout,
@@ -151,6 +153,7 @@ def main(
         grpc_engine=grpc_engine,
         max_calls=max_calls,
     )
+    tune_interpreter()
     try:
         asyncio.run(run_node(options))
     except (RaftError, ListenError) as error:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import BinaryIO, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pyraft_lite.core.entry import Entry
-from pyraft_lite.core.errors import NotLeaderError, RaftError
+from pyraft_lite.core.errors import NotLeaderError, RaftError, ShutdownError
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
 from pyraft_lite.rpc.status import abort_with
-from pyraft_lite.runtime import RaftOperations
+from pyraft_lite.runtime import RaftOperations, State
+from pyraft_lite.runtime.api import Observation
 from pyraft_lite.runtime.fsm import Sink
-from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
+from raftexample.forwarding import MARK, ForwardedStream, LeaderForwarder, forward, was_forwarded
+from raftexample.word_stream import WordStream
+from raftexample.words import InvalidWordError, encode_word
 
 WORDS = 3
 
@@ -29,6 +35,7 @@ class WordTracker:
 
     def __init__(self) -> None:
         self._words = ("",) * WORDS
+        self._last_rank = _rank("")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -38,7 +45,8 @@ class WordTracker:
     def apply(self, entry: Entry) -> None:
         """Takes a word in."""
         word = entry.data.decode(errors="replace").replace("\n", " ")
-        self._words = tuple(sorted((*self._words, word), key=_rank)[:WORDS])
+        if _rank(word) < self._last_rank:
+            self._keep(sorted((*self._words, word), key=_rank))
 
     def snapshot(self) -> WordsSnapshot:
         return WordsSnapshot(self._words)
@@ -46,7 +54,11 @@ class WordTracker:
     def restore(self, source: BinaryIO) -> None:
         """Reads what WordsSnapshot, or the Go original, wrote."""
         words = source.read().decode(errors="replace").split("\n")
-        self._words = tuple([*words, *("",) * WORDS][:WORDS])
+        self._keep([*words, *("",) * WORDS])
+
+    def _keep(self, words: list[str]) -> None:
+        self._words = tuple(words[:WORDS])
+        self._last_rank = _rank(self._words[-1])
 
 
 def _rank(word: str) -> tuple[int, bytes]:
@@ -64,8 +76,16 @@ class WordsSnapshot:
         sink.write("\n".join(self._words).encode())
 
 
+class _Stream(Protocol):
+    """A call of AddWords under way."""
+
+    def close(self, error: RaftError) -> None: ...
+
+    def responses(self) -> AsyncGenerator[example_pb2.AddWordsResponse, None]: ...
+
+
 class ExampleService(example_pb2_grpc.ExampleServicer):
-    """The service ``Example``: AddWord and GetWords.
+    """The service ``Example``: AddWord, AddWords and GetWords.
 
     Args:
         raft: The node.
@@ -77,13 +97,19 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self._raft = raft
         self._tracker = tracker
         self._forwarder = forwarder
+        self._streams: set[_Stream] = set()
+
+    def close(self) -> None:
+        """Ends the streams once they have answered what they took in; else they outlast any grace period."""
+        for stream in self._streams:
+            stream.close(ShutdownError())
 
     async def AddWord(self, request: example_pb2.AddWordRequest, context: CallContext) -> example_pb2.AddWordResponse:
         """Answers when the word is committed and applied here."""
-        if "\n" in request.word:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "invalid word: it must not hold a newline")
         try:
-            applied = await self._raft.apply(request.word.encode())
+            applied = await self._raft.apply(encode_word(request.word))
+        except InvalidWordError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except NotLeaderError as error:
             leader = self._leader(context)
             if leader is None:
@@ -92,6 +118,40 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         except RaftError as error:
             await abort_with(context, error, retriable=True)
         return example_pb2.AddWordResponse(commit_index=applied.index)
+
+    async def AddWords(
+        self, request_iterator: AsyncIterator[example_pb2.AddWordsRequest], context: CallContext
+    ) -> AsyncIterator[example_pb2.AddWordsResponse]:
+        """Answers each request when its words are committed and applied here. Ends with UNAVAILABLE as soon as the node
+        no longer leads, or the one that it passes the stream on to, even if nothing is under way: a client that has
+        nothing to send learns of it too."""
+        state, address = self._raft.state, self._raft.leader.address
+        stream: _Stream
+        if state is State.LEADER:
+            stream = WordStream(self._raft, request_iterator)
+        elif leader := self._leader(context):
+            call = leader.AddWords(request_iterator, timeout=context.time_remaining(), metadata=MARK)
+            stream = ForwardedStream(call, context)
+        else:
+            await abort_with(context, NotLeaderError(), retriable=True)
+
+        def role_changed(now: Observation) -> None:
+            if (now.state, now.leader.address) != (state, address):
+                stream.close(NotLeaderError())
+
+        self._streams.add(stream)
+        unobserve = self._raft.observe(role_changed)
+        try:
+            async with aclosing(stream.responses()) as responses:
+                async for response in responses:
+                    yield response
+        except (InvalidWordError, DecodeError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except RaftError as error:
+            await abort_with(context, error, retriable=True)
+        finally:
+            unobserve()
+            self._streams.discard(stream)
 
     async def GetWords(
         self, request: example_pb2.GetWordsRequest, context: CallContext

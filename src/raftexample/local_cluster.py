@@ -94,11 +94,19 @@ class LocalCluster:
 
     def start(self, name: str, *flags: str) -> None:
         """Starts a node and returns once it serves; ``flags`` are for this start only."""
+        self.launch(name, *flags)
+        self.wait_until_serving(name)
+
+    def launch(self, name: str, *flags: str) -> None:
+        """Starts a node and returns at once."""
         node = self.nodes[name]
         command = [*self.command(node), *self.flags, *flags]
         with node.log.open("ab") as log:
             node.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.wait_for(lambda: self._serves(node), f"{name} serves")
+
+    def wait_until_serving(self, name: str) -> None:
+        """Waits until a node that was launched answers."""
+        self.wait_for(lambda: self._serves(self.nodes[name]), f"{name} serves")
 
     def form(self) -> None:
         """Starts all nodes and makes them one cluster."""
@@ -204,13 +212,13 @@ class LocalCluster:
             raise LocalClusterError(f"{name} does not run")
         return process
 
-    def _ask(self, name: str, method: str, request: Message, response: type[M]) -> M:
+    def _ask(self, name: str, method: str, request: Message, response: type[M], timeout: float = RPC_TIMEOUT) -> M:
         options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
         with grpc.insecure_channel(self.nodes[name].address, options=options) as channel:
             call = channel.unary_unary(
                 method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
             )
-            answer: M = call(request, timeout=RPC_TIMEOUT)
+            answer: M = call(request, timeout=timeout)
             return answer
 
 

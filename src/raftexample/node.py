@@ -134,6 +134,7 @@ async def _serving(
     engine = new_engine(options.grpc_engine, DRAIN)
     health = LeaderHealth(raft, LEADER_SERVICES)
     forwarder = LeaderForwarder() if options.forward_to_leader else None
+    example = ExampleService(raft, tracker, forwarder)
     admin = AdminService(raft)
     for service, calls, streams in (
         ("Example", options.max_calls, MAX_STREAMS),
@@ -141,7 +142,7 @@ async def _serving(
         ("grpc.health.v1.Health", MAX_HEALTH_CALLS, MAX_HEALTH_CALLS),
     ):
         engine.limit_service(service, ServiceLimits(Limit("calls", calls), Limit("streams", streams)))
-    example_pb2_grpc.add_ExampleServicer_to_server(ExampleService(raft, tracker, forwarder), engine)
+    example_pb2_grpc.add_ExampleServicer_to_server(example, engine)
     raft_admin_pb2_grpc.add_RaftAdminServicer_to_server(admin, engine)
     raft_transport_pb2_grpc.add_RaftTransportServicer_to_server(transport.service, engine)
     health_pb2_grpc.add_HealthServicer_to_server(health, engine)
@@ -155,6 +156,7 @@ async def _serving(
         yield
     finally:
         health.close()
+        example.close()
         transport.service.close()
         await engine.stop()
         admin.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,19 +39,25 @@ class ScriptedRaft:
     observers: list[Callable[[Observation], None]] = field(default_factory=list)
     watched: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def _end(self, name: str, *arguments: object) -> Any:
+    def _begin(self, name: str, *arguments: object) -> Any:
         self.calls.append((name, *arguments))
         outcome = self.outcomes.get(name, 0)
-        if callable(outcome):
-            outcome = outcome(*arguments)
-        if isinstance(outcome, asyncio.Future):
-            outcome = await outcome
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return outcome(*arguments) if callable(outcome) else outcome
+
+    async def _end(self, name: str, *arguments: object) -> Any:
+        return await _outcome(self._begin(name, *arguments))
 
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return Applied(await self._end("apply", data, extensions), None)
+
+    def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
+        """Each command ends as if by :meth:`apply`; all begin at once."""
+        begun = [self._begin("apply", command, b"") for command in commands]
+
+        async def end() -> list[Applied]:
+            return [Applied(await _outcome(each), None) for each in begun]
+
+        return asyncio.ensure_future(end())
 
     async def barrier(self) -> int:
         return int(await self._end("barrier"))
@@ -99,6 +105,14 @@ class ScriptedRaft:
     def refuse_unless_leading(self, *_: object) -> RaftError | int:
         """An outcome for what only the leader does."""
         return self.applied_index if self.state is State.LEADER else NotLeaderError()
+
+
+async def _outcome(outcome: Any) -> Any:
+    if isinstance(outcome, asyncio.Future):
+        outcome = await outcome
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 class WatchedHealth(LeaderHealth):

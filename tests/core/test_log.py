@@ -1,7 +1,6 @@
 """The log: what it holds in memory, what is durable, what it reads from the store."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 from driver import DictStore, commands
@@ -161,7 +160,7 @@ def filled(count: int, data: bytes = b"") -> tuple[DictStore, Log]:
     """A store and a log with so many entries, all durable."""
     store = DictStore()
     log = Log(store)
-    entries = [replace(entry, data=data) for entry in commands(1, *[1] * count)]
+    entries = [entry._replace(data=data) for entry in commands(1, *[1] * count)]
     log.append(entries, 1)
     store.log = {entry.index: entry for entry in entries}
     log.written(1)
@@ -203,6 +202,6 @@ def test_cut_and_compacted_entries_take_no_room_in_memory():
     store, log = filled(30, bytes(RECENT_BYTES // 32))
     log.truncate(11)
     log.compact(5)
-    log.append([replace(entry, data=bytes(RECENT_BYTES // 32)) for entry in commands(11, *[2] * 20)], 2)
+    log.append([entry._replace(data=bytes(RECENT_BYTES // 32)) for entry in commands(11, *[2] * 20)], 2)
     log.written(2)
     assert held(store, log) == list(range(6, 31))

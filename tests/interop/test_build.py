@@ -20,5 +20,5 @@ def test_without_apt_there_is_one_clear_line(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr.startswith("scripts/interop: apt-get is not there: ")
+    assert result.stderr.startswith("tests/interop/go/build: apt-get is not there: ")
     assert result.stderr.count("\n") == 1

@@ -40,6 +40,7 @@ class EchoService:
 
     async def compressed(self, request: bytes, context: CallContext) -> bytes:
         context.set_compression(grpc.Compression.Gzip)
+        await context.send_initial_metadata(())  # Without it grpcio does not compress a single response.
         return request
 
     async def status(self, request: bytes, context: CallContext) -> bytes:
@@ -120,6 +121,10 @@ class EchoService:
             yield request
             await context.abort(grpc.StatusCode.DATA_LOSS, "after one")
 
+    async def chat_status(self, _: AsyncIterator[bytes], context: CallContext) -> None:
+        while (request := await context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            await self.status(request, context)
+
     async def sleep_between(self, requests: AsyncIterator[bytes], context: CallContext) -> AsyncIterator[bytes]:
         self.started.set()
         try:
@@ -166,6 +171,7 @@ def add_echo_service(service: EchoService, engine: ServerEngine) -> None:
         "Chat": stream_stream(service.chat),
         "ReadAndWrite": stream_stream(service.read_and_write),
         "ChatCompressed": stream_stream(service.chat_compressed),
+        "ChatStatus": stream_stream(service.chat_status),
         "StatusAfter": stream_stream(service.status_after),
         "SleepBetween": stream_stream(service.sleep_between),
     }

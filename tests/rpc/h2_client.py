@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.settings
 
@@ -50,15 +51,20 @@ class Answer:
 
 
 class H2Client:
-    """One connection."""
+    """One connection.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    Args:
+        reader, writer: What it goes over.
+        window: How much the server may send on a stream before the test has read it, in bytes.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, window: int) -> None:
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
         )
         self._h2 = h2.connection.H2Connection(config)
         self._h2.initiate_connection()
-        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1 << 24})
+        self._h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self._h2.increment_flow_control_window(1 << 24)
         self._reader = reader
         self._writer = writer
@@ -80,34 +86,60 @@ class H2Client:
             headers: What differs from ``GRPC``; None leaves one out.
             end: Whether to say that there will be no more.
         """
+        stream = self.begin(path, headers, end=end and not chunks)
+        for number, chunk in enumerate(chunks, 1):
+            await self.send(stream, chunk, end=end and number == len(chunks))
+        return await self.answer(stream)
+
+    def begin(self, path: bytes, headers: dict[bytes, bytes | None] | None = None, *, end: bool = False) -> int:
+        """Opens a stream with what differs from ``GRPC``; returns its number."""
         fields = {**GRPC, b":path": path, **(headers or {})}
         stream = self._h2.get_next_available_stream_id()
         pairs = [(name, value) for name, value in fields.items() if value is not None]
         pairs.sort(key=lambda pair: not pair[0].startswith(b":"))
-        answer = self._answers[stream] = Answer()
-        self._h2.send_headers(stream, pairs, end_stream=end and not chunks)
-        for number, chunk in enumerate(chunks, 1):
-            await self._send_data(stream, chunk, end and number == len(chunks))
-        while not answer.ended:
-            await self._exchange()
-        return answer
+        self._answers[stream] = Answer()
+        self._h2.send_headers(stream, pairs, end_stream=end)
+        self._flush()
+        return stream
 
-    async def _send_data(self, stream: int, chunk: bytes, end: bool) -> None:
+    async def send(self, stream: int, chunk: bytes, *, end: bool = False, padding: int | None = None) -> None:
         """Sends ``chunk``, in more than one frame if it must be, unless the server wants no more of the stream."""
+        padded = 0 if padding is None else padding + 1
         while not self._answers[stream].ended:
-            room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)
+            room = min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size) - padded
             if len(chunk) <= room:
-                self._h2.send_data(stream, chunk, end_stream=end)
+                self._h2.send_data(stream, chunk, end_stream=end, pad_length=padding)
+                self._flush()
                 return
-            if room:
-                self._h2.send_data(stream, chunk[:room])
+            if room > 0:
+                self._h2.send_data(stream, chunk[:room], pad_length=padding)
                 chunk = chunk[room:]
             else:
                 await self._exchange()
 
+    def reset(self, stream: int) -> None:
+        """Cancels the stream."""
+        if not self._answers[stream].ended:
+            self._h2.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
+            self._answers[stream].ended = True
+            self._flush()
+
+    async def answer(self, stream: int) -> Answer:
+        """Waits until the server has ended the stream."""
+        while not self._answers[stream].ended:
+            await self._exchange()
+        return self._answers[stream]
+
+    def drop(self) -> None:
+        """Is gone without a word."""
+        self._writer.transport.abort()
+
+    def _flush(self) -> None:
+        self._writer.write(self._h2.data_to_send())
+
     async def _exchange(self) -> None:
         """Sends what there is to send and takes in what comes."""
-        self._writer.write(self._h2.data_to_send())
+        self._flush()
         received = await self._reader.read(1 << 16)
         if not received:
             raise ConnectionError("the server closed the connection")
@@ -132,11 +164,11 @@ class H2Client:
 
 
 @asynccontextmanager
-async def h2_client(address: str) -> AsyncIterator[H2Client]:
+async def h2_client(address: str, window: int = 1 << 24) -> AsyncIterator[H2Client]:
     """Connects."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        yield H2Client(reader, writer)
+        yield H2Client(reader, writer, window)
     finally:
         writer.close()

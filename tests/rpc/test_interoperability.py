@@ -192,6 +192,8 @@ async def test_status_code_and_message(client: Client) -> None:
     assert await failure(client.unary("Status", b"UNKNOWN test status message")) == expected
     assert await failure(client.unary("Abort", b"UNKNOWN test status message")) == expected
 
+    assert await failure(client.chat("ChatStatus", [b"UNKNOWN test status message"])) == expected
+
 
 async def test_a_status_may_follow_responses(client: Client) -> None:
     call = client.chat("StatusAfter")
@@ -219,6 +221,23 @@ async def test_unimplemented_method_and_service(client: Client, method: str) -> 
     expected = (grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
     assert await failure(client.channel.unary_unary(method)(b"")) == expected
     assert await failure(client.channel.unary_stream(method)(b"")) == expected
+
+
+async def test_rpc_soak(client: Client) -> None:
+    large = bytes(range(256)) * 1228
+    for _ in range(100):
+        assert await client.unary("Echo", large) == large
+
+
+async def test_channel_soak(client: Client) -> None:
+    for _ in range(100):
+        async with grpc.aio.insecure_channel(client.address, (("grpc.use_local_subchannel_pool", 1),)) as channel:
+            assert await channel.unary_unary("/test.Echo/Echo")(b"another") == b"another"
+
+
+async def test_many_calls_at_a_time(client: Client) -> None:
+    requests = [b"%d" % number for number in range(500)]
+    assert await asyncio.gather(*(client.unary("Echo", request) for request in requests)) == requests
 
 
 # -- what servicers rely on -------------------------------------------------------------------------------------------

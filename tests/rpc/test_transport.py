@@ -211,7 +211,7 @@ async def test_close_leaves_no_pipeline_running() -> None:
         await transport.close()
         for pipeline in (used, unused, failing):
             assert isinstance(pipeline, GrpcPipeline)
-            assert pipeline.task.done()
+            assert pipeline.closed.done()
 
 
 async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:

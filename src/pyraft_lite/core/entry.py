@@ -3,8 +3,11 @@
 The numbers of :class:`EntryType` are those of hashicorp/raft and go over the wire and onto disk.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
+
+from pyraft_lite.core.errors import CommandTooLargeError
+from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 
 NANOSECONDS = 1_000_000_000
 
@@ -26,9 +29,8 @@ class EntryType(IntEnum):
     CONFIGURATION = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of the replicated log.
+class Entry(NamedTuple):
+    """One entry of the replicated log. There are many of them, so it is what Python makes fastest.
 
     Attributes:
         index: Position in the log; the first entry has index 1.
@@ -39,7 +41,7 @@ class Entry:
         appended_at: When the leader appended it, in nanoseconds since the Unix epoch; informative only.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides the search of tuples, of which an entry is one by the way
     term: int
     type: EntryType
     data: bytes = b""
@@ -50,3 +52,14 @@ class Entry:
     def size(self) -> int:
         """An upper bound of the entry's encoded size in bytes, for batching."""
         return len(self.data) + len(self.extensions) + ENTRY_OVERHEAD
+
+
+def check_size(size: int) -> None:
+    """Passes if an entry of ``size`` bytes, as :attr:`Entry.size` counts them, fits into a message to a peer (R17).
+
+    Raises:
+        CommandTooLargeError: it does not.
+    """
+    if size > MAX_MESSAGE_BYTES:
+        text = f"a command of {size} bytes does not fit into a message: the limit is {MAX_MESSAGE_BYTES}"
+        raise CommandTooLargeError(text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyraft_lite.core.configuration import Change
 from pyraft_lite.core.entry import EntryType
@@ -61,8 +62,7 @@ class Fatal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):
     """A command or barrier a client wants in the log."""
 
     token: Token
@@ -73,7 +73,8 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Proposals to append in this order; each ends with an Apply effect that names its token, or a Fail effect."""
+    """Proposals to append in this order; each ends with an Apply effect that names its token, or a Fail effect. Several
+    may have one token, which is then named for each of them."""
 
     proposals: tuple[Proposal, ...]
 

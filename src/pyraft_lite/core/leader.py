@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pyraft_lite.core import events
 from pyraft_lite.core.effects import Complete, Fail, Level, RestoreSnapshot, StoreRestore
-from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.entry import Entry, EntryType, check_size
 from pyraft_lite.core.errors import (
     AbortedByRestoreError,
     CommandTooLargeError,
@@ -20,7 +20,6 @@ from pyraft_lite.core.quorum import majority_reached
 from pyraft_lite.core.reads import Reads
 from pyraft_lite.core.replication import Replication
 from pyraft_lite.core.role import Role
-from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.core.state import State
 from pyraft_lite.core.transfer import Transfer
 
@@ -136,20 +135,22 @@ class Leader(Role):
     def propose(self, event: events.Propose) -> None:
         core = self.core
         unavailable = self._unavailable()
-        entries: list[Entry] = []
-        index = core.log.last_index
-        for proposal in event.proposals:
-            if unavailable is not None:
+        if unavailable is not None:
+            for proposal in event.proposals:
                 core.emit(Fail(proposal.token, unavailable))
-                continue
-            entry = core.make_entry(index + 1, proposal.type, proposal.data, proposal.extensions)
-            if entry.size > MAX_MESSAGE_BYTES:
-                text = f"a command of {entry.size} bytes does not fit into a message: the limit is {MAX_MESSAGE_BYTES}"
-                core.emit(Fail(proposal.token, CommandTooLargeError(text)))
+            return
+        entries: list[Entry] = []
+        index, term, appended_at = core.log.last_index, core.term, core.wall_clock()
+        for token, type, data, extensions in event.proposals:
+            entry = Entry(index + 1, term, type, data, extensions, appended_at)
+            try:
+                check_size(entry.size)
+            except CommandTooLargeError as error:
+                core.emit(Fail(token, error))
                 continue
             index += 1
             entries.append(entry)
-            self._waiting[index] = proposal.token
+            self._waiting[index] = token
         if entries:
             core.append(entries)
             self._after_append()
@@ -213,11 +214,10 @@ class Leader(Role):
         if index <= core.commit_index or index < self.noop_index:
             return
         first, configuration_index = core.commit_index + 1, core.configurations.latest_index
-        waiting = [(at, token) for at, token in self._pop_waiting(index)]
-        core.commit_to(index, tuple((at, token) for at, token in waiting if at != configuration_index))
-        for at, token in waiting:
-            if at == configuration_index:
-                core.emit(Complete(token, at))
+        change = self._waiting.pop(configuration_index, None) if first <= configuration_index <= index else None
+        core.commit_to(index, tuple(self._pop_waiting(index)))
+        if change is not None:
+            core.emit(Complete(change, configuration_index))
         if first <= configuration_index <= index and not core.configurations.latest.is_voter(core.me.id):
             self._depart()
             return

@@ -37,6 +37,14 @@ class LogReader(Protocol):
         """
         ...
 
+    def configurations(self) -> Sequence[int]:
+        """The indexes of all configuration entries, in order; found without reading the log.
+
+        Raises:
+            StorageError: they can't be read.
+        """
+        ...
+
 
 class Log:
     """The entries after the snapshot, and some of those before its last index.
@@ -50,7 +58,7 @@ class Log:
 
     def __init__(self, store: LogReader, snapshot_index: int = 0, snapshot_term: int = 0) -> None:
         self._store = store
-        self._recent: dict[int, Entry] = {}
+        self._recent: list[Entry] = []  # those before last_index + 1, without a gap
         self._recent_bytes = 0
         self._writing: deque[list[int]] = deque()  # [seq of a write under way, last index it makes durable]
         self.snapshot_index = snapshot_index
@@ -58,6 +66,11 @@ class Log:
         self.first_index = store.first_index() or snapshot_index + 1
         self.last_index = store.last_index() or snapshot_index
         self.durable_index = self.last_index
+
+    @property
+    def _recent_from(self) -> int:
+        """The index of the first entry in memory."""
+        return self.last_index + 1 - len(self._recent)
 
     @property
     def last_term(self) -> int:
@@ -74,8 +87,8 @@ class Log:
         return self._entry_term(index) if self.first_index <= index <= self.last_index else None
 
     def _entry_term(self, index: int) -> int:
-        entry = self._recent.get(index)
-        term = entry.term if entry is not None else self._store.term(index)
+        at = index - self._recent_from
+        term = self._recent[at].term if at >= 0 else self._store.term(index)
         if term is None:
             held = f"{self.first_index}..{self.last_index}"
             raise StorageError(f"entry {index} is missing in the log, which holds {held}")
@@ -92,16 +105,15 @@ class Log:
             raise StorageError(
                 f"entries {low}..{high} are not in the log, which holds {self.first_index}..{self.last_index}"
             )
-        if low not in self._recent:
-            oldest_recent = next(iter(self._recent), high + 1)
-            return self._store.entries(low, min(high, oldest_recent - 1), max_bytes)
-        chosen: list[Entry] = []
-        for index in range(low, high + 1):
-            entry = self._recent[index]
-            max_bytes -= entry.size
-            if max_bytes < 0 and chosen:
-                break
-            chosen.append(entry)
+        recent_from = self._recent_from
+        if low < recent_from:
+            return self._store.entries(low, min(high, recent_from - 1), max_bytes)
+        chosen = self._recent[low - recent_from : high + 1 - recent_from]
+        if self._recent_bytes > max_bytes:
+            for count, entry in enumerate(chosen):
+                max_bytes -= entry.size
+                if max_bytes < 0:
+                    return chosen[: max(count, 1)]
         return chosen
 
     def is_up_to_date(self, last_index: int, last_term: int) -> bool:
@@ -110,18 +122,16 @@ class Log:
 
     def append(self, entries: Sequence[Entry], seq: int) -> None:
         """Adds entries that write ``seq`` will make durable."""
-        for entry in entries:
-            self._recent[entry.index] = entry
-            self._recent_bytes += entry.size
+        self._recent += entries
+        self._recent_bytes += _size(entries)
         self.last_index = entries[-1].index
         self._writing.append([seq, self.last_index])
 
     def truncate(self, from_index: int) -> None:
         """Forgets the entries from ``from_index`` on. What earlier writes make durable of them no longer counts."""
-        for index in range(from_index, self.last_index + 1):
-            entry = self._recent.pop(index, None)
-            if entry is not None:
-                self._recent_bytes -= entry.size
+        keep = max(from_index - self._recent_from, 0)
+        self._recent_bytes -= _size(self._recent[keep:])
+        del self._recent[keep:]
         self.last_index = from_index - 1
         self.durable_index = min(self.durable_index, self.last_index)
         for write in self._writing:
@@ -129,8 +139,7 @@ class Log:
 
     def compact(self, to_index: int) -> None:
         """Forgets the entries up to and including ``to_index``."""
-        for index in [index for index in self._recent if index <= to_index]:
-            self._recent_bytes -= self._recent.pop(index).size
+        self._evict(to_index + 1 - self._recent_from)
         self.first_index = to_index + 1
 
     def set_snapshot(self, index: int, term: int) -> None:
@@ -150,19 +159,26 @@ class Log:
         """Write ``seq`` and all before it are durable."""
         while self._writing and self._writing[0][0] <= seq:
             self.durable_index = max(self.durable_index, self._writing.popleft()[1])
-        for index in list(self._evictable()):
-            self._recent_bytes -= self._recent.pop(index).size
+        durable = self.durable_index + 1 - self._recent_from
+        self._evict(min(len(self._recent) - RECENT_ENTRIES, durable))
+        if self._recent_bytes > RECENT_BYTES:
+            self._evict(min(self._surplus(), self.durable_index + 1 - self._recent_from))
 
-    def _evictable(self) -> Sequence[int]:
-        surplus = len(self._recent) - RECENT_ENTRIES
-        if surplus <= 0 and self._recent_bytes <= RECENT_BYTES:
-            return ()
-        chosen: list[int] = []
+    def _surplus(self) -> int:
+        """How many of the oldest entries in memory are beyond RECENT_BYTES."""
         excess = self._recent_bytes - RECENT_BYTES
-        for index, entry in self._recent.items():
-            if index > self.durable_index or (surplus <= 0 and excess <= 0):
-                break
-            chosen.append(index)
-            surplus -= 1
+        for count, entry in enumerate(self._recent):
+            if excess <= 0:
+                return count
             excess -= entry.size
-        return chosen
+        return len(self._recent)
+
+    def _evict(self, count: int) -> None:
+        """Lets go of the ``count`` oldest entries in memory; of none, if it is not positive."""
+        if count > 0:
+            self._recent_bytes -= _size(self._recent[:count])
+            del self._recent[:count]
+
+
+def _size(entries: Sequence[Entry]) -> int:
+    return sum([entry.size for entry in entries])

@@ -49,10 +49,6 @@ from pyraft_lite.core.state import HardState, State
 from pyraft_lite.core.stopped import StoppedRole
 from pyraft_lite.core.voting import handle_pre_vote, handle_timeout_now, handle_vote
 
-SCAN_BYTES = 4 * 1024 * 1024
-"""How much of the log is read at a time when a node starts."""
-
-
 SHORT_DELAY = 0.1
 """The longest short delay, as part of the election timeout: enough that nodes seldom stand at once, and little to
 wait."""
@@ -256,7 +252,11 @@ class Core:
 
     def make_entry(self, index: int, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Entry:
         """An entry of the current term."""
-        return Entry(index, self.term, type, data, extensions, int((self._epoch + self.now) * NANOSECONDS))
+        return Entry(index, self.term, type, data, extensions, self.wall_clock())
+
+    def wall_clock(self) -> int:
+        """The time of the current step in nanoseconds since the Unix epoch; informative only."""
+        return int((self._epoch + self.now) * NANOSECONDS)
 
     def commit_to(self, index: int, waiting: tuple[tuple[int, events.Token], ...] = ()) -> None:
         """Moves the commit index forward and has the entries applied."""
@@ -449,16 +449,14 @@ class Core:
             if 0 < store.first_index() <= self.snapshot.index and store.term(self.snapshot.index) != self.snapshot.term:
                 self.configurations = found
                 self.drop_log(self.snapshot)
-        low = self.log.snapshot_index + 1
-        while low <= self.log.last_index:
-            entries = self.log.entries(low, self.log.last_index, SCAN_BYTES)
-            for entry in entries:
-                if entry.type is EntryType.CONFIGURATION:
-                    found.append(entry.index, self._decode(entry))
-            low = entries[-1].index + 1
+        for index in store.configurations():
+            if self.log.snapshot_index < index <= self.log.last_index:
+                found.append(index, self._decode(self.log.entries(index, index, 0)[0]))
         return found
 
     def _decode(self, entry: Entry) -> Configuration:
+        if entry.type is not EntryType.CONFIGURATION:
+            raise StorageError(f"entry {entry.index} should be a configuration and is a {entry.type.name}")
         try:
             return self.codec.decode(entry.data)
         except ValueError as error:

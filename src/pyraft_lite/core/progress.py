@@ -51,12 +51,13 @@ class Progress:
         match: The log is known to be the same as ours up to here, durably.
         contact: When the latest answered request was sent: the server took us for the leader no earlier than that.
         confirmed: The greatest rpc id it has answered.
-        sent: What it has not answered yet, by rpc id.
+        sent: What it has not answered yet, by rpc id; changed by :meth:`remember` and :meth:`take` alone.
         told_commit: The commit index it was last sent.
         knows_commit: Up to where it knows the log to be committed.
         retry_at: Nothing but heartbeats before this time, after a failure.
         retreat: How far to go back after the next rejection; doubles, so that a match is found in few round trips (R8).
         last_error: Why the last request failed.
+        heartbeats, appends: How many of these are unanswered.
     """
 
     server: Server
@@ -74,6 +75,22 @@ class Progress:
     retreat: int = 1
     last_error: str = "no answer"
 
-    def waiting_for(self, purpose: Purpose) -> int:
-        """How many requests of this purpose are unanswered."""
-        return sum(sent.purpose is purpose for sent in self.sent.values())
+    heartbeats: int = 0
+    appends: int = 0
+
+    def remember(self, rpc_id: int, sent: Sent) -> None:
+        """A request was sent."""
+        self.sent[rpc_id] = sent
+        self._count(sent.purpose, 1)
+
+    def take(self, rpc_id: int) -> Sent:
+        """The request of this id is answered, or will never be."""
+        sent = self.sent.pop(rpc_id)
+        self._count(sent.purpose, -1)
+        return sent
+
+    def _count(self, purpose: Purpose, change: int) -> None:
+        if purpose is Purpose.APPEND:
+            self.appends += change
+        elif purpose is Purpose.HEARTBEAT:
+            self.heartbeats += change

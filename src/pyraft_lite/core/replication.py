@@ -89,9 +89,9 @@ class Replication:
     def _due_times(self) -> Iterator[float]:
         last_index = self._core.log.last_index
         for peer in self.peers.values():
-            if not peer.waiting_for(Purpose.HEARTBEAT):
+            if not peer.heartbeats:
                 yield peer.heartbeat_due
-            if peer.mode is Mode.PROBE and not peer.waiting_for(Purpose.APPEND) and peer.next <= last_index + 1:
+            if peer.mode is Mode.PROBE and not peer.appends and peer.next <= last_index + 1:
                 yield peer.retry_at
         if self._notice_due is not None:
             yield self._notice_due
@@ -99,7 +99,7 @@ class Replication:
     def tick(self) -> None:
         now = self._core.now
         for peer in list(self.peers.values()):
-            if now >= peer.heartbeat_due and not peer.waiting_for(Purpose.HEARTBEAT):
+            if now >= peer.heartbeat_due and not peer.heartbeats:
                 self._heartbeat(peer)
         if self._notice_due is not None and now >= self._notice_due:
             self._notice_due = None
@@ -127,7 +127,7 @@ class Replication:
         """Asks those that have answered nothing of rpc id ``since`` or later whether we still lead (R16). One that has
         a heartbeat to answer is asked again after that, so that all reads that come meanwhile share the next round."""
         for peer in self.peers.values():
-            if peer.confirmed < since and not peer.waiting_for(Purpose.HEARTBEAT):
+            if peer.confirmed < since and not peer.heartbeats:
                 self._heartbeat(peer)
 
     # -- what -----------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Replication:
         if peer.mode is Mode.SNAPSHOT or core.now < peer.retry_at:
             return
         if peer.mode is Mode.PROBE:
-            if not peer.waiting_for(Purpose.APPEND):
+            if not peer.appends:
                 self._send_append(peer)
             return
         while peer.next <= core.log.last_index and not self._is_full(peer):
@@ -151,7 +151,7 @@ class Replication:
 
     def _is_full(self, peer: Progress) -> bool:
         """True if nothing with entries may be sent before an answer comes."""
-        return peer.waiting_for(Purpose.APPEND) >= self._core.settings.max_in_flight
+        return peer.appends >= self._core.settings.max_in_flight
 
     def _send_append(self, peer: Progress) -> bool:
         """Sends the next message, with as many entries as fit (R17); False if it takes a snapshot instead."""
@@ -203,7 +203,7 @@ class Replication:
         peer = self._owner.pop(rpc_id, None)
         if peer is None:
             return None
-        sent = peer.sent.pop(rpc_id)
+        sent = peer.take(rpc_id)
         peer.contact = max(peer.contact, sent.at)
         peer.confirmed = max(peer.confirmed, rpc_id)
         match response, sent.purpose:
@@ -228,7 +228,7 @@ class Replication:
         peer = self._owner.pop(rpc_id, None)
         if peer is None:
             return None
-        if peer.sent.pop(rpc_id).purpose is Purpose.HEARTBEAT:
+        if peer.take(rpc_id).purpose is Purpose.HEARTBEAT:
             peer.last_error = reason
         else:
             self._failed(peer, reason)
@@ -293,9 +293,10 @@ class Replication:
         peer.retry_at = min(peer.retry_at, self._core.now + FIRST_RETRY)
 
     def _remember(self, peer: Progress, rpc_id: int, sent: Sent) -> None:
-        peer.sent[rpc_id] = sent
+        peer.remember(rpc_id, sent)
         self._owner[rpc_id] = peer
 
     def _forget_sent(self, peer: Progress, keep: Purpose | None = None) -> None:
         for rpc_id in [rpc_id for rpc_id, sent in peer.sent.items() if sent.purpose is not keep]:
-            del peer.sent[rpc_id], self._owner[rpc_id]
+            peer.take(rpc_id)
+            del self._owner[rpc_id]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import cast
+from typing import Any, cast
 
 from pyraft_lite.core.messages import AppendEntriesResponse, Response
 from pyraft_lite.rpc import wire
@@ -21,7 +21,7 @@ class AppendStream:
     def __init__(self, handler: RpcHandler, messages: AsyncIterator[pb.AppendEntriesRequest]) -> None:
         self._handler = handler
         self._messages = messages
-        self._started: asyncio.Queue[tuple[asyncio.Task[Response], int] | None] = asyncio.Queue()
+        self._started: asyncio.Queue[tuple[asyncio.Future[Response], int] | None] = asyncio.Queue()
         self._count = 0
         self._bytes = 0
         self._answered = asyncio.Event()
@@ -62,16 +62,16 @@ class AppendStream:
                 size = message.ByteSize()
                 self._count += 1
                 self._bytes += size
-                self._started.put_nowait((asyncio.create_task(self._handler.handle(request)), size))
+                self._started.put_nowait((asyncio.ensure_future(self._handler.handle(request)), size))
         finally:
             self._started.put_nowait(None)
 
     async def _drop(self) -> None:
         """Cancels what nobody waits for any more."""
-        left: list[asyncio.Task[Response]] = []
+        left: list[asyncio.Future[Any]] = [self._reader]
         while not self._started.empty():
             if started := self._started.get_nowait():
                 left.append(started[0])
-        for task in (self._reader, *left):
-            task.cancel()
-        await asyncio.gather(self._reader, *left, return_exceptions=True)
+        for waiting in left:
+            waiting.cancel()
+        await asyncio.gather(*left, return_exceptions=True)

@@ -31,6 +31,10 @@ RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc
 ends the calls that it has not yet begun, when it stops or there are too many. (That we ourselves were cancelled,
 grpc.aio says with ``asyncio.CancelledError``.)"""
 
+_WRITE_FAILED = "Internal error from Core"
+_STATUS_POLL = 0.01
+_STATUS_POLLS = 100
+
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response")
 
@@ -94,6 +98,15 @@ async def call_leader(
                 raise
         await asyncio.sleep(pause)
         attempt += 1
+
+
+async def status_of(call: "grpc.aio.Call") -> tuple[grpc.StatusCode, str]:
+    """How a stream has ended. A write that met the end has grpcio say INTERNAL until the status itself is there."""
+    for _ in range(_STATUS_POLLS):
+        if await call.details() != _WRITE_FAILED:
+            break
+        await asyncio.sleep(_STATUS_POLL)
+    return await call.code(), await call.details() or ""
 
 
 async def find_leader(target: str, health_service: str = RAFT_LEADER) -> str:

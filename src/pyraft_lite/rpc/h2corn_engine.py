@@ -21,7 +21,6 @@ from pyraft_lite.rpc.limited import ServiceLimits, service_of
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import ListenError, bind_all
 from pyraft_lite.rpc.status import status_code
-from pyraft_lite.rpc.unreadable import refuse_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +169,7 @@ class H2cornEngine:
         return None
 
     def _method(self, path: str, handler: MethodHandler) -> Method:
-        return method_of(path, refuse_unreadable(handler), self._limits.get(service_of(path)))
+        return method_of(path, handler, self._limits.get(service_of(path)))
 
 
 def _refusal(verb: str, headers: Mapping[bytes, bytes]) -> Event | None:

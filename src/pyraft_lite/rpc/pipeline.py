@@ -4,37 +4,40 @@ import asyncio
 from collections import deque
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.failure import failure_of
+from pyraft_lite.rpc.grpc_stream import GrpcStream
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
-from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
-from pyraft_lite.rpc.wire import WireError
+from pyraft_lite.rpc.wire import AppendRequestEncoder, WireError
 from pyraft_lite.runtime.transport import FailureKind, TransportError
+
+METHOD = "/RaftTransport/AppendEntriesPipeline"
 
 
 class GrpcPipeline:
     """The :class:`~pyraft_lite.runtime.transport.Pipeline` to the peer at ``address``.
 
     Args:
-        stub: Of the peer's channel.
-        address: Of the peer, for messages.
+        address: Of the peer.
         deadline: How long, in seconds, a request may be unanswered before the stream counts as stalled.
+        encode: Makes the bytes of a request.
     """
 
-    def __init__(self, stub: RaftTransportStub, address: str, deadline: float) -> None:
+    def __init__(self, address: str, deadline: float, encode: AppendRequestEncoder) -> None:
         self._rpc = f"AppendEntriesPipeline to {address}"
         self._deadline = deadline
+        self._encode = encode
         self._loop = asyncio.get_running_loop()
-        self._call = stub.AppendEntriesPipeline(None)
-        self._outgoing: asyncio.Queue[pb.AppendEntriesRequest] = asyncio.Queue()
+        self._stream = GrpcStream(address, METHOD, self._answered, self._ended)
+        self.closed = self._stream.closed
+        """Done when the stream has ended and nothing of its connection is left; never fails."""
         # When each was sent, and its future.
         self._unanswered: deque[tuple[float, asyncio.Future[AppendEntriesResponse]]] = deque()
         self._stall_timer: asyncio.TimerHandle | None = None
         self._failure: TransportError | None = None
-        self.task = self._loop.create_task(self._run())
-        """Runs as long as the stream; never fails."""
 
     def send(self, request: AppendEntriesRequest) -> asyncio.Future[AppendEntriesResponse]:
         """See :meth:`pyraft_lite.runtime.transport.Pipeline.send`."""
@@ -42,8 +45,8 @@ class GrpcPipeline:
         if self._failure is not None:
             _fail(future, self._failure)
             return future
-        self._outgoing.put_nowait(wire.encode_append_request(request))
         self._unanswered.append((self._loop.time(), future))
+        self._stream.send(self._encode(request))
         if self._stall_timer is None:
             self._watch_for_stall()
         return future
@@ -52,38 +55,24 @@ class GrpcPipeline:
         """See :meth:`pyraft_lite.runtime.transport.Pipeline.close`."""
         self._break(FailureKind.UNREACHABLE, "closed by this node")
 
-    async def _run(self) -> None:
-        writer = self._loop.create_task(self._write())
+    def _answered(self, payload: bytes) -> None:
+        """Hands a response to whoever waits longest."""
         try:
-            await self._read()
-        except grpc.aio.AioRpcError as error:
-            self._fail_all(failure_of(self._rpc, error))
-        finally:
+            if not self._unanswered:
+                raise WireError("it answers nothing")
+            response = wire.decode_append_response(pb.AppendEntriesResponse.FromString(payload))
+        except (WireError, DecodeError) as error:
+            self._break(FailureKind.REJECTED, f"a response that makes no sense: {error}")
+            return
+        _, future = self._unanswered.popleft()
+        if not future.done():
+            future.set_result(response)
+
+    def _ended(self, code: grpc.StatusCode, details: str) -> None:
+        if code is grpc.StatusCode.OK:
             self._break(FailureKind.UNREACHABLE, "the peer ended the stream")
-            writer.cancel()
-            await asyncio.wait([writer])
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._call.write(await self._outgoing.get())
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            pass  # The stream has ended; reading it says why.
-
-    async def _read(self) -> None:
-        """Hands out responses until the stream ends or makes no sense."""
-        while (message := await self._call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
-            if not self._unanswered or not isinstance(message, pb.AppendEntriesResponse):
-                self._break(FailureKind.REJECTED, "a response that is unreadable or answers nothing")
-                return
-            try:
-                response = wire.decode_append_response(message)
-            except WireError as error:
-                self._break(FailureKind.REJECTED, f"the response makes no sense: {error}")
-                return
-            _, future = self._unanswered.popleft()
-            if not future.done():
-                future.set_result(response)
+        else:
+            self._fail_all(failure_of(self._rpc, code, details))
 
     def _watch_for_stall(self) -> None:
         """Breaks the stream if the oldest request is overdue; else comes back when it would be."""
@@ -104,7 +93,7 @@ class GrpcPipeline:
         if self._failure is not None:
             return
         self._failure = failure
-        self._call.cancel()  # Wakes the reader, which ends the task.
+        self._stream.close()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
         for _, future in self._unanswered:

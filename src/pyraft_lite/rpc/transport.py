@@ -21,8 +21,9 @@ from pyraft_lite.rpc.transport_service import RaftTransportService
 from pyraft_lite.rpc.wire import WireError
 from pyraft_lite.runtime.transport import FailureKind, Pipeline, RpcHandler, TransportError
 
-SNAPSHOT_CHUNK_BYTES = 1024 * 1024
-"""The most of a snapshot that one message holds."""
+SNAPSHOT_CHUNK_BYTES = 256 * 1024
+"""The most of a snapshot that one message holds: so little that sender, wire and receiver are at work at once, and that
+no heartbeat waits long for one to be packed."""
 
 RESTORED_PER_DEADLINE = 16 * 1024 * 1024
 """How many bytes of snapshot a peer is trusted to restore within one deadline."""
@@ -91,6 +92,7 @@ class GrpcTransport:
         self.service = RaftTransportService(local)
         self._deadlines = deadlines or Deadlines()
         self._channels: dict[str, tuple[grpc.aio.Channel, RaftTransportStub]] = {}
+        self._encode_append = wire.AppendRequestEncoder()
         self._pipelines: set[GrpcPipeline] = set()
         self._closed = False
 
@@ -110,9 +112,11 @@ class GrpcTransport:
 
     def pipeline(self, to: Server, /) -> Pipeline:
         """See :meth:`pyraft_lite.runtime.transport.Transport.pipeline`."""
-        pipeline = GrpcPipeline(self._stub(to.address), to.address, self._deadlines.append)
+        if self._closed:
+            raise _closed()
+        pipeline = GrpcPipeline(to.address, self._deadlines.append, self._encode_append)
+        pipeline.closed.add_done_callback(lambda _: self._pipelines.discard(pipeline))
         self._pipelines.add(pipeline)
-        pipeline.task.add_done_callback(lambda _: self._pipelines.discard(pipeline))
         return pipeline
 
     async def install_snapshot(
@@ -166,7 +170,7 @@ class GrpcTransport:
         pipelines = list(self._pipelines)
         for pipeline in pipelines:
             pipeline.close()
-        await asyncio.gather(*(pipeline.task for pipeline in pipelines), return_exceptions=True)
+        await asyncio.gather(*(pipeline.closed for pipeline in pipelines))
         for channel, _ in self._channels.values():
             await channel.close(None)
 
@@ -192,7 +196,7 @@ async def _outcome(rpc: str, call: Awaitable[T]) -> T:
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        raise failure_of(rpc, error) from error
+        raise failure_of(rpc, error.code(), error.details()) from error
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():

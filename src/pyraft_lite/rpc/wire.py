@@ -109,6 +109,19 @@ def encode_append_request(request: core.AppendEntriesRequest) -> pb.AppendEntrie
     return message
 
 
+class AppendRequestEncoder:
+    """Makes the bytes of append requests; of one that goes to several peers only once."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[core.AppendEntriesRequest, bytes] | None = None
+
+    def __call__(self, request: core.AppendEntriesRequest) -> bytes:
+        """The bytes of ``request``."""
+        if self._latest is None or self._latest[0] != request:
+            self._latest = request, encode_append_request(request).SerializeToString()
+        return self._latest[1]
+
+
 def decode_append_request(message: pb.AppendEntriesRequest) -> core.AppendEntriesRequest:
     """Terms and indexes of entries are compared with the request's by the core."""
     _check(terms=(message.term,), indexes=(message.prev_log_entry, message.leader_commit_index))

@@ -24,7 +24,8 @@ class FSMSnapshot(Protocol):
 
 class FSM(Protocol):
     """A deterministic state machine. All its methods are called on one thread of its own, one at a time; they may be
-    slow, Raft goes on meanwhile. An exception out of ``apply`` or ``restore`` is fatal to the node: replicas would
+    slow, Raft goes on meanwhile. With ``Config.apply_on_loop``, ``apply`` is called on the event loop instead, still
+    never beside another. An exception out of ``apply`` or ``restore`` is fatal to the node: replicas would
     differ.
     """
 

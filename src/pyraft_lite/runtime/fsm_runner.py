@@ -1,4 +1,4 @@
-"""The FSM thread: feeds committed entries to the user's state machine, without ever keeping Raft waiting."""
+"""Feeds committed entries to the user's state machine, on a thread of its own or, if it is quick, on the event loop."""
 
 import asyncio
 from bisect import insort
@@ -10,6 +10,7 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied
+from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.fsm import FSM, FSMSnapshot
 from pyraft_lite.runtime.operation import Operation
 from pyraft_lite.storage.interfaces import SnapshotStore
@@ -17,11 +18,14 @@ from pyraft_lite.storage.interfaces import SnapshotStore
 T = TypeVar("T")
 
 BATCH_BYTES = 1024 * 1024
-"""How much is handed to the thread at a time; bounds what a slow FSM keeps in memory."""
+"""How much is applied at a time; bounds what a slow FSM keeps in memory."""
+
+BATCH_ENTRIES = 1024
+"""How many entries are applied at a time; bounds how long a quick FSM keeps the event loop."""
 
 
 class FsmRunner:
-    """Applies entries, restores and freezes snapshots, in order, on one thread. All methods belong to the event loop.
+    """Applies entries, restores and freezes snapshots, in order, one at a time. All methods belong to the event loop.
 
     Attributes:
         applied_index: The state machine has seen everything up to here.
@@ -33,21 +37,23 @@ class FsmRunner:
         snapshots: SnapshotStore,
         read_entries: Callable[[int, int, int], Sequence[Entry]],
         on_failed: Callable[[str], None],
+        *,
+        on_loop: bool = False,
     ) -> None:
         """``read_entries(low, high, max_bytes)`` reads the log; ``on_failed`` gets why the state machine failed, which
-        is
-        fatal: replicas would differ."""
+        is fatal: replicas would differ. ``on_loop`` has entries applied on the event loop."""
         self._fsm = fsm
         self._snapshots = snapshots
         self._read_entries = read_entries
         self._on_failed = on_failed
+        self._on_loop = on_loop
         self._executor = ThreadPoolExecutor(1, "raft-fsm")
         self._work: asyncio.Task[None] | None = None
         self._failed = False
         self._commit_index = 0
         self._restore: SnapshotMeta | None = None
         self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
-        self._proposed: dict[int, Operation] = {}
+        self._proposed: dict[int, Operation | Batch] = {}
         self._readers: list[tuple[int, int, Operation]] = []
         self._readers_seen = 0
         self.applied_index = 0
@@ -66,7 +72,7 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, Operation]]) -> None:
+    def commit(self, index: int, proposed: Sequence[tuple[int, Operation | Batch]]) -> None:
         """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
         self._commit_index = index
         self._proposed.update(proposed)
@@ -116,8 +122,23 @@ class FsmRunner:
     # -- the work ---------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if self._work is None and not self._failed:
+        if self._work is not None or self._failed:
+            return
+        if self._on_loop and self._restore is None and not self._freezes:
+            self._apply_now()
+        if not self._failed and self._has_work():
             self._work = asyncio.get_running_loop().create_task(self._run())
+
+    def _has_work(self) -> bool:
+        return self._restore is not None or bool(self._freezes) or self.applied_index < self._commit_index
+
+    def _apply_now(self) -> None:
+        """Applies what there is, up to a batch: what a few entries need is less than any task's turn."""
+        try:
+            entries = self._next_entries()
+            self._applied(entries, self._apply(entries))
+        except Exception as error:
+            self._fail(error)
 
     async def _run(self) -> None:
         try:
@@ -131,11 +152,14 @@ class FsmRunner:
                 else:
                     break
         except Exception as error:
-            # Whatever a user's state machine raises: going on would make this replica differ from the others.
-            self._failed = True
-            self._on_failed(f"state machine failed after index {self.applied_index}: {type(error).__name__}: {error}")
+            self._fail(error)
         finally:
             self._work = None
+
+    def _fail(self, error: Exception) -> None:
+        """Whatever a user's state machine raises: going on would make this replica differ from the others."""
+        self._failed = True
+        self._on_failed(f"state machine failed after index {self.applied_index}: {type(error).__name__}: {error}")
 
     async def _run_restore(self, meta: SnapshotMeta) -> None:
         loop = asyncio.get_running_loop()
@@ -163,9 +187,19 @@ class FsmRunner:
             _resolve(future, (self.applied_index, frozen))
 
     async def _run_apply(self) -> None:
-        entries = self._read_entries(self.applied_index + 1, self._commit_index, BATCH_BYTES)
-        loop = asyncio.get_running_loop()
-        responses = await loop.run_in_executor(self._executor, self._apply, entries)
+        entries = self._next_entries()
+        if self._on_loop:
+            await asyncio.sleep(0)
+            responses = self._apply(entries)
+        else:
+            responses = await asyncio.get_running_loop().run_in_executor(self._executor, self._apply, entries)
+        self._applied(entries, responses)
+
+    def _next_entries(self) -> Sequence[Entry]:
+        first = self.applied_index + 1
+        return self._read_entries(first, min(self._commit_index, first + BATCH_ENTRIES - 1), BATCH_BYTES)
+
+    def _applied(self, entries: Sequence[Entry], responses: Sequence[object]) -> None:
         if self._proposed:
             for entry, response in zip(entries, responses, strict=True):
                 operation = self._proposed.pop(entry.index, None)

@@ -11,8 +11,8 @@ class Limit:
     Args:
         what: What is counted, in the plural, as errors name it.
         most: How many may be under way.
-        most_bytes: Nothing more is taken in while what is under way holds so many bytes. So one thing always fits if
-            nothing else is under way, and the last one may go beyond.
+        most_bytes: Nothing more is taken in while what is under way holds so many bytes. So what comes always fits if
+            nothing else is under way, and the last to come may go beyond either.
     """
 
     __slots__ = ("_most", "_most_bytes", "_what", "bytes", "count")
@@ -24,8 +24,8 @@ class Limit:
         self.count = 0
         self.bytes = 0
 
-    def enter(self, size: int = 0) -> None:
-        """Counts one more, of ``size`` bytes.
+    def enter(self, size: int = 0, count: int = 1) -> None:
+        """Counts one more, of ``size`` bytes; or ``count`` that come together and have so many bytes in all.
 
         Raises:
             OverloadedError: there is no room; nothing was counted.
@@ -36,12 +36,12 @@ class Limit:
             raise OverloadedError(
                 f"overloaded: the limit of {self._most_bytes} bytes of {self._what} under way is reached"
             )
-        self.count += 1
+        self.count += count
         self.bytes += size
 
-    def leave(self, size: int = 0) -> None:
-        """One that entered has ended."""
-        self.count -= 1
+    def leave(self, size: int = 0, count: int = 1) -> None:
+        """What entered so has ended."""
+        self.count -= count
         self.bytes -= size
 
     def __enter__(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from pyraft_lite.core.errors import LeadershipLostError, RaftError, ShutdownErro
 from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request, Response
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied, Leader, Observation
+from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.config import Config
 from pyraft_lite.runtime.fsm import FSM
 from pyraft_lite.runtime.fsm_runner import FsmRunner
@@ -59,8 +60,9 @@ class _IncomingRpc:
 class Raft:
     """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
 
-    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine and
-    snapshots, which have threads of their own: however slow they are, heartbeats go on.
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine (unless it
+    is quick, see ``Config.apply_on_loop``) and snapshots, which have threads of their own: however slow they are,
+    heartbeats go on.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Raft:
         self._stable_store = stable_store
         self._transport = transport
         self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
-        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal)
+        self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal, on_loop=config.apply_on_loop)
         self._snapshots = Snapshots(snapshot_store, transport, self._post)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
@@ -140,6 +142,11 @@ class Raft:
 
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return await self._propose(EntryType.COMMAND, data, extensions)
+
+    def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
+        batch = Batch(self._proposed, len(commands), sum(map(len, commands)))
+        self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
+        return batch.future
 
     async def barrier(self) -> int:
         return (await self._propose(EntryType.BARRIER)).index
@@ -245,11 +252,10 @@ class Raft:
 
     # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Awaitable[Response]:
         rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
         self._post(events.Receive(rpc, request))
-        response: Response = await rpc.future
-        return response
+        return rpc.future
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
@@ -303,14 +309,13 @@ class Raft:
             case effects.Respond():
                 _resolve(_rpc(effect.rpc).future, effect.response)
             case effects.Apply():
-                waiting = [(index, _operation(token)) for index, token in effect.waiting]
-                self._fsm.commit(effect.to_index, waiting)
+                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
             case effects.Complete():
                 _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
                 self._read_ready(_operation(effect.token), effect.index)
             case effects.Fail():
-                _operation(effect.token).reject(effect.error)
+                _proposer(effect.token).reject(effect.error)
             case effects.RoleChanged():
                 self._role_changed(effect)
             case effects.Note():
@@ -380,11 +385,15 @@ class Raft:
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
         """Proposes with all others of this turn of the event loop: they go into one write and one message."""
         operation = Operation(self._proposed, len(data) + len(extensions))
-        self._proposals.append(events.Proposal(operation, type, data, extensions))
-        if len(self._proposals) == 1:
-            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
         return applied
+
+    def _enqueue(self, proposals: Sequence[events.Proposal]) -> None:
+        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
+        if proposals and not self._proposals:
+            asyncio.get_running_loop().call_soon(self._flush_proposals)
+        self._proposals.extend(proposals)
 
     def _flush_proposals(self) -> None:
         proposals, self._proposals = self._proposals, []
@@ -466,6 +475,11 @@ class Raft:
 
 def _operation(token: events.Token) -> Operation:
     assert isinstance(token, Operation)
+    return token
+
+
+def _proposer(token: events.Token) -> Operation | Batch:
+    assert isinstance(token, Operation | Batch)
     return token
 
 

@@ -1,7 +1,7 @@
 """What a Raft node needs of the network. ``pyraft_lite.rpc`` keeps this contract over gRPC."""
 
 from asyncio import Future
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from enum import Enum
 from typing import Protocol
 
@@ -54,9 +54,9 @@ class Pipeline(Protocol):
 class RpcHandler(Protocol):
     """What the transport calls with what peers send."""
 
-    async def handle(self, request: Request, /) -> Response:
-        """Answers any request but InstallSnapshot. Raises RaftError if there is no answer (the peer gets an RPC
-        error)."""
+    def handle(self, request: Request, /) -> Awaitable[Response]:
+        """Takes in any request but InstallSnapshot, before it returns. The answer is to be awaited; RaftError if there
+        is none (the peer gets an RPC error)."""
         ...
 
     async def handle_snapshot(

@@ -33,8 +33,7 @@ def truncated_entries_count_as_durable(patch: pytest.MonkeyPatch) -> None:
     """A write that a truncation has overtaken makes the new entries count as durable."""
 
     def truncate(log: Log, from_index: int) -> None:
-        for index in range(from_index, log.last_index + 1):
-            log._recent.pop(index, None)
+        del log._recent[max(from_index - log._recent_from, 0) :]
         log.last_index = from_index - 1
 
     patch.setattr(Log, "truncate", truncate)

@@ -92,7 +92,7 @@ func runCallers(o options, kind kind, servers *servers) *record {
 			for began := time.Now(); began.Before(end); began = time.Now() {
 				request := kind.encode(atomic.AddUint64(&number, 1), o.size, o.batch)
 				if err := servers.call(kind.method, request); err != nil {
-					record.failed(reason(err))
+					record.failed(began, reason(err))
 					time.Sleep(pause)
 				} else {
 					record.answered(began, 1)
@@ -116,7 +116,7 @@ func runAtRate(o options, kind kind, servers *servers) *record {
 		go func(number uint64) {
 			defer callers.Done()
 			if err := servers.call(kind.method, kind.encode(number, o.size, o.batch)); err != nil {
-				record.failed(reason(err))
+				record.failed(due, reason(err))
 			} else {
 				record.answered(due, 1)
 			}

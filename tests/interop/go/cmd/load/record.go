@@ -1,8 +1,10 @@
 package main
 
 import (
+	"math"
 	"sort"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -11,6 +13,7 @@ type record struct {
 	sync.Mutex
 	begun     time.Time
 	latencies []time.Duration
+	refusals  []time.Duration
 	answers   []answer
 	failures  map[string]int
 }
@@ -31,14 +34,18 @@ func (r *record) answered(began time.Time, values int) {
 	r.answers = append(r.answers, answer{now.Sub(r.begun), values})
 }
 
-func (r *record) failed(reason string) {
+func (r *record) failed(began time.Time, reason string) {
+	now := time.Now()
 	r.Lock()
 	defer r.Unlock()
+	r.refusals = append(r.refusals, now.Sub(began))
 	r.failures[reason]++
 }
 
-// summary is what is printed: times are in milliseconds.
+// summary is what is printed: times are in milliseconds, but where their name says otherwise. A gap is a time without
+// an answer, and the longest one counts, be it at the beginning or at the end.
 type summary struct {
+	Began       float64        `json:"began_unix_seconds"`
 	Request     string         `json:"request"`
 	Concurrency int            `json:"concurrency"`
 	Size        int            `json:"size"`
@@ -54,6 +61,9 @@ type summary struct {
 	Timeline    []int          `json:"timeline"`
 	Bin         float64        `json:"timeline_ms"`
 	Failures    map[string]int `json:"failures"`
+	FailedP50   float64        `json:"failed_p50_ms"`
+	FailedP99   float64        `json:"failed_p99_ms"`
+	CPU         float64        `json:"cpu_seconds"`
 }
 
 // quantiles is into how many parts the latencies are cut.
@@ -65,15 +75,15 @@ func (r *record) summary(o options) summary {
 	seconds := o.duration.Seconds()
 	s := summary{
 		Request: o.request, Concurrency: o.concurrency, Size: o.size, Seconds: seconds, Failures: r.failures,
+		Began: float64(r.begun.UnixNano()) / float64(time.Second), CPU: cpuSeconds(),
 		Bin: milliseconds(o.timeline), Timeline: make([]int, int(o.duration/o.timeline)+1), Quantiles: []float64{},
 	}
-	sort.Slice(r.latencies, func(i, j int) bool { return r.latencies[i] < r.latencies[j] })
+	sortDurations(r.latencies)
+	sortDurations(r.refusals)
 	sort.Slice(r.answers, func(i, j int) bool { return r.answers[i].at < r.answers[j].at })
 	before := time.Duration(0)
 	for _, answer := range r.answers {
-		if gap := milliseconds(answer.at - before); gap > s.Gap {
-			s.Gap = gap
-		}
+		s.Gap = longer(s.Gap, answer.at-before)
 		before = answer.at
 		if answer.at > o.duration { // What was under way at the end is no part of the rate.
 			continue
@@ -81,19 +91,40 @@ func (r *record) summary(o options) summary {
 		s.Values += answer.values
 		s.Timeline[int(answer.at/o.timeline)] += answer.values
 	}
+	s.Gap = longer(s.Gap, o.duration-before)
 	s.PerSecond = float64(s.Values) / seconds
-	s.P50, s.P90, s.P99, s.Max = r.quantile(0.5), r.quantile(0.9), r.quantile(0.99), r.quantile(1)
+	s.P50, s.P90 = quantile(r.latencies, 0.5), quantile(r.latencies, 0.9)
+	s.P99, s.Max = quantile(r.latencies, 0.99), quantile(r.latencies, 1)
+	s.FailedP50, s.FailedP99 = quantile(r.refusals, 0.5), quantile(r.refusals, 0.99)
 	for each := 0; each <= quantiles && len(r.latencies) > 0; each++ {
-		s.Quantiles = append(s.Quantiles, r.quantile(float64(each)/quantiles))
+		s.Quantiles = append(s.Quantiles, quantile(r.latencies, float64(each)/quantiles))
 	}
 	return s
 }
 
-func (r *record) quantile(part float64) float64 {
-	if len(r.latencies) == 0 {
+func sortDurations(all []time.Duration) {
+	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
+}
+
+func longer(gap float64, another time.Duration) float64 {
+	return math.Max(gap, milliseconds(another))
+}
+
+// quantile of what is sorted; 0 if there is nothing.
+func quantile(sorted []time.Duration, part float64) float64 {
+	if len(sorted) == 0 {
 		return 0
 	}
-	return milliseconds(r.latencies[int(part*float64(len(r.latencies)-1))])
+	return milliseconds(sorted[int(part*float64(len(sorted)-1))])
+}
+
+// cpuSeconds is what this process has used, in user and in kernel mode.
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / float64(time.Second)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -21,9 +21,9 @@ func runStreams(o options, kind kind, servers *servers) *record {
 		streams.Add(1)
 		go func() {
 			defer streams.Done()
-			for time.Since(record.begun) < o.duration {
+			for began := time.Now(); began.Sub(record.begun) < o.duration; began = time.Now() {
 				if err := runStream(ctx, o, kind, servers, record, &number); err != nil {
-					record.failed(reason(err))
+					record.failed(began, reason(err))
 					time.Sleep(pause)
 				}
 			}
