@@ -1,6 +1,5 @@
 """raft-example: one node of the replicated word tracker."""
 
-import asyncio
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ENGINES, available_engines
 from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
-from pyraft_lite.runtime.interpreter import tune_interpreter
+from pyraft_lite.runtime.process import run_process
 from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import NodeOptions, run_node
 
@@ -148,9 +147,8 @@ def main(
         exit_on_shutdown=exit_on_shutdown,
         grpc_engine=grpc_engine,
     )
-    tune_interpreter()
     try:
-        asyncio.run(run_node(options))
+        run_process(run_node(options))
     except (RaftError, ListenError) as error:
         print(f"raft-example: {error}", file=sys.stderr)
         sys.exit(1)

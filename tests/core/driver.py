@@ -89,6 +89,9 @@ class DictStore:
             found.append(self.log[index])
         return found
 
+    def configurations(self) -> Sequence[int]:
+        return sorted(index for index, entry in self.log.items() if entry.type is EntryType.CONFIGURATION)
+
     def write(self, write: Write) -> None:
         if write.truncate_from is not None:
             self.log = {index: entry for index, entry in self.log.items() if index < write.truncate_from}

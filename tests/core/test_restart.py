@@ -46,12 +46,6 @@ def test_an_uncommitted_configuration_from_before_the_restart_can_be_rolled_back
     assert node.core.configurations.latest == members("ABC")
 
 
-def test_a_long_log_is_read_in_parts():
-    big = tuple(Entry(index, 1, EntryType.COMMAND, bytes(1024 * 1024)) for index in range(2, 12))
-    log = (*log_of(members("A")), *big, configuration_entry(12, 1, members("AB")))
-    assert Node(log=log).core.configurations.latest == members("AB")
-
-
 def test_the_snapshots_configuration_is_in_force_if_the_log_has_no_later_one():
     node = Node(snapshot=snapshot_of(5, 1, members("ABC"), 3), log=commands(6, 1))
     assert (node.core.configurations.latest, node.core.configurations.latest_index) == (members("ABC"), 3)
@@ -103,11 +97,31 @@ def test_a_configuration_that_cannot_be_read_is_an_error():
         Node(log=[Entry(1, 1, EntryType.CONFIGURATION, b"\xc1")])
 
 
-def test_an_entry_that_cannot_be_read_is_an_error():
+def test_a_configuration_that_is_missing_is_an_error(monkeypatch):
     store = DictStore(log_of(members("ABC"), 1, 1, 1))
+    monkeypatch.setattr(store, "configurations", lambda: [1, 3])
     del store.log[3]
     with pytest.raises(StorageError, match="no entry 3"):
         Core(peer("A"), Settings(), store, configuration_codec, Dice(), hard_state=HardState(1))
+
+
+def test_another_entry_in_the_place_of_a_configuration_is_an_error(monkeypatch):
+    store = DictStore(log_of(members("ABC"), 1, 1, 1))
+    monkeypatch.setattr(store, "configurations", lambda: [1, 3])
+    with pytest.raises(StorageError, match="entry 3 should be a configuration and is a COMMAND"):
+        Core(peer("A"), Settings(), store, configuration_codec, Dice(), hard_state=HardState(1))
+
+
+def test_of_a_long_log_only_the_configurations_and_the_last_term_are_read(monkeypatch):
+    log = (*log_of(members("A")), *commands(2, *[1] * 1000), configuration_entry(1002, 1, members("AB")))
+    store = DictStore((*log, *commands(1003, *[1] * 1000)))
+    read = []
+    entries, term = store.entries, store.term
+    monkeypatch.setattr(store, "entries", lambda low, high, size: read.append((low, high)) or entries(low, high, size))
+    monkeypatch.setattr(store, "term", lambda index: read.append((index, index)) or term(index))
+    core = Core(peer("A"), Settings(), store, configuration_codec, Dice(), hard_state=HardState(1))
+    assert core.configurations.latest == members("AB")
+    assert set(read) == {(1, 1), (1002, 1002), (2002, 2002)}
 
 
 def test_the_log_is_committed_again_by_the_leaders_word():

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from pyraft_lite.core.entry import Entry, EntryType
+from pyraft_lite.core.entry import ENTRY_OVERHEAD, Entry, EntryType
 from pyraft_lite.core.errors import StorageError
-from pyraft_lite.storage import LmdbStore
+from pyraft_lite.storage import LmdbStore, lmdb_store
+from pyraft_lite.storage.lmdb_store import CHECKED_ENTRIES
 from pyraft_lite.storage.records import encode_index
 
 NOBODY = 65534
@@ -27,13 +29,14 @@ def run(first: int, last: int, size: int = 10) -> list[Entry]:
 @contextmanager
 def database(directory: Path, name: bytes) -> Iterator[lmdb.Transaction]:
     """Writes to the database behind the store's back."""
-    with lmdb.open(str(directory), max_dbs=2) as env, env.begin(db=env.open_db(name), write=True) as txn:
+    with lmdb.open(str(directory), max_dbs=3) as env, env.begin(db=env.open_db(name), write=True) as txn:
         yield txn
 
 
 def try_all(directory: Path, damage: str) -> None:
     """Runs ``damage``, a generator of whatever was done to ``data``, in another process, since a miss would kill it:
-    after each step the store opens and gives all it was given, or raises StorageError that names the directory."""
+    after each step the store gives all it was given, or raises StorageError that names the directory, whether
+    entries are read, cut off or compacted."""
     program = f"""
 import os, random, shutil
 from pathlib import Path
@@ -47,24 +50,40 @@ whole = data.read_bytes()
 def damages():
 {damage}
 
-refused = opened = 0
-for done in damages():
-    try:
-        store = LmdbStore(directory)
-    except StorageError as error:
-        assert str(directory) in str(error), (done, error)
-        refused += 1
-    else:
-        for entry in store.entries(1, store.last_index(), 1 << 30):
-            assert entry.data == bytes([entry.index % 256]) * len(entry.data), (done, entry.index)
-        assert (store.last_index(), store.get(b"k")) == (300, b"v"), done
-        store.close()
-        opened += 1
-print(refused, opened)
+def read(store):
+    for entry in store.entries(store.first_index(), store.last_index(), 1 << 30):
+        assert entry.data == bytes([entry.index % 256]) * len(entry.data), (done, entry.index)
+
+def cut(store):
+    for index in (250, 200, 20, 5):
+        store.truncate(index)
+    read(store)
+    store.truncate(1)
+
+def compact(store):
+    while store.compact(290, 37):
+        pass
+    read(store)
+
+refused = whole_seen = 0
+for use in (read, cut, compact):
+    for done in damages():
+        store = None
+        try:
+            store = LmdbStore(directory)
+            assert (store.last_index(), store.get(b"k")) == (300, b"v"), done
+            use(store)
+            whole_seen += 1
+        except StorageError as error:
+            assert str(directory) in str(error), (done, error)
+            refused += 1
+        if store is not None:
+            store.close()
+print(refused, whole_seen)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"exit {result.returncode} {result.stderr}"
-    refused, _opened = map(int, result.stdout.split())
+    refused, _ = map(int, result.stdout.split())
     assert refused > 0, "nothing was damaged"
 
 
@@ -168,31 +187,127 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 def test_a_database_without_a_format_is_refused(filled: Path) -> None:
     with database(filled, b"conf") as txn:
         txn.delete(b"pyraft_lite.format")
-    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format None, this program reads b'1'"):
+    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format None, this program reads b'2'"):
         LmdbStore(filled)
 
 
 def test_a_database_of_a_later_format_is_refused(filled: Path) -> None:
     with database(filled, b"conf") as txn:
-        txn.put(b"pyraft_lite.format", b"2")
-    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format b'2', this program reads b'1'"):
+        txn.put(b"pyraft_lite.format", b"3")
+    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format b'3', this program reads b'2'"):
         LmdbStore(filled)
 
 
-def test_a_gap_in_the_log_is_refused_with_its_place(filled: Path) -> None:
+def test_a_gap_in_the_log_is_refused(filled: Path) -> None:
     with database(filled, b"logs") as txn:
         txn.delete(encode_index(150))
-    with pytest.raises(StorageError, match=f"the log in {filled} is damaged: entry 149 is followed by entry 151"):
+    with pytest.raises(StorageError, match=f"the log in {filled} is damaged: it has 299 entries from 1 to 300"):
         LmdbStore(filled)
 
 
-def test_two_entries_swapped_are_refused(filled: Path) -> None:
-    with database(filled, b"logs") as txn:
-        fifth, sixth = (bytes(txn.get(encode_index(index), b"")) for index in (5, 6))
-        txn.put(encode_index(5), sixth)
-        txn.put(encode_index(6), fifth)
-    with pytest.raises(StorageError, match="entry 5: its checksum is wrong"):
+def swap(directory: Path, one: int, other: int) -> None:
+    with database(directory, b"logs") as txn:
+        first, second = (bytes(txn.get(encode_index(index), b"")) for index in (one, other))
+        txn.put(encode_index(one), second)
+        txn.put(encode_index(other), first)
+
+
+def test_two_of_the_last_entries_swapped_are_refused_at_once(filled: Path) -> None:
+    swap(filled, 270, 271)
+    with pytest.raises(StorageError, match=f"in {filled} is damaged: entry 270: its checksum is wrong"):
         LmdbStore(filled)
+
+
+def test_two_earlier_entries_swapped_are_refused_when_they_are_read(filled: Path) -> None:
+    swap(filled, 5, 6)
+    store = LmdbStore(filled)
+    with pytest.raises(StorageError, match=f"entry 5 in {filled} is damaged: its checksum is wrong"):
+        store.term(5)
+    with pytest.raises(StorageError, match=f"entries 1..300 in {filled} is damaged: entry 5: its checksum is wrong"):
+        store.entries(1, 300, 1 << 30)
+    assert store.entries(7, 7, 1) == run(7, 7, 20_000)
+    store.close()
+
+
+def test_a_commit_that_was_lost_is_refused_and_not_gone_without_a_word(filled: Path) -> None:
+    """The meta pages are of the last two commits. If the newer one loses its number, the older looks like it."""
+    data = filled / "data.mdb"
+    whole = data.read_bytes()
+    newest = max((0, 4096), key=lambda page: int.from_bytes(whole[page + 144 : page + 152], sys.byteorder))
+    data.write_bytes(whole[: newest + 144] + bytes(8) + whole[newest + 152 :])
+    with pytest.raises(StorageError, match=r"data\.mdb is damaged: the meta pages are of transactions"):
+        LmdbStore(filled)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many pages and entries are looked at."""
+    counter: Counter[str] = Counter()
+    pread, decode = os.pread, lmdb_store.decode_entry
+
+    def counted_pread(descriptor: int, size: int, offset: int) -> bytes:
+        counter["pages"] += 1
+        return pread(descriptor, size, offset)
+
+    def counted_decode(index: int, record: bytes | memoryview) -> Entry:
+        counter["entries"] += 1
+        return decode(index, record)
+
+    monkeypatch.setattr(os, "pread", counted_pread)
+    monkeypatch.setattr(lmdb_store, "decode_entry", counted_decode)
+    return counter
+
+
+def test_a_long_log_is_opened_without_reading_it(tmp_path: Path, counted: Counter[str]) -> None:
+    store = LmdbStore(tmp_path)
+    for first in range(1, 50_000, 5000):
+        store.append(run(first, first + 4999))
+    store.close()
+    pages = (tmp_path / "data.mdb").stat().st_size // 4096
+    counted.clear()
+    store = LmdbStore(tmp_path)
+    assert (store.first_index(), store.last_index()) == (1, 50_000)
+    assert counted["entries"] == CHECKED_ENTRIES
+    assert counted["pages"] < pages / 20
+    counted.clear()
+    assert store.entries(20_000, 50_000, 100 * ENTRY_OVERHEAD) == run(20_000, 20_000 + len(run(1, 86)) - 1)
+    assert counted["pages"] <= 3, "of the leaves only those that are read are looked at"
+    counted.clear()
+    assert store.entries(20_000, 20_010, 1 << 30) == run(20_000, 20_010)
+    assert counted["pages"] == 0, "and once is enough"
+    store.close()
+
+
+@pytest.mark.parametrize("map_size", [64 * 1024, lmdb_store.MAP_SIZE])
+def test_a_database_of_format_1_becomes_one_of_format_2(tmp_path: Path, map_size: int) -> None:
+    directory = tmp_path / "node"
+    store = LmdbStore(directory)
+    configurations = [1, 150, *range(300, 2300, 2)]
+    entries = run(1, 3000)
+    for index in configurations:
+        entries[index - 1] = entries[index - 1]._replace(type=EntryType.CONFIGURATION)
+    store.append(entries)
+    store.close()
+    with lmdb.open(str(directory), max_dbs=3) as env, env.begin(write=True) as txn:
+        txn.drop(env.open_db(b"configurations", txn=txn))
+        txn.put(b"pyraft_lite.format", b"1", db=env.open_db(b"conf", txn=txn))
+    for _ in range(2):
+        store = LmdbStore(directory, map_size=map_size)
+        assert store.configurations() == configurations
+        assert store.entries(1, 3000, 1 << 30) == entries
+        store.close()
+    with database(directory, b"conf") as txn:
+        assert txn.get(b"pyraft_lite.format") == b"2"
+
+
+def test_a_damaged_entry_keeps_a_database_of_format_1_as_it_is(filled: Path) -> None:
+    swap(filled, 5, 6)
+    with database(filled, b"conf") as txn:
+        txn.put(b"pyraft_lite.format", b"1")
+    with pytest.raises(StorageError, match=f"cannot open the database in {filled}: data.mdb is damaged: its checksum"):
+        LmdbStore(filled)
+    with database(filled, b"conf") as txn:
+        assert txn.get(b"pyraft_lite.format") == b"1"
 
 
 def test_a_damaged_stable_value_is_refused(filled: Path) -> None:

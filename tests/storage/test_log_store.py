@@ -1,6 +1,7 @@
 """The contract of LogStore and StableStore, kept by the store on disk and by its twin in memory."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -110,6 +111,37 @@ def test_compaction_goes_in_steps_from_the_front(store: Store) -> None:
     assert bounds(store) == (0, 0)
 
 
+def test_the_configurations_of_the_log_are_known(store: Store) -> None:
+    assert list(store.configurations()) == []
+    entries = run(3, 20)
+    for index in (3, 8, 9, 15, 20):
+        entries[index - 3] = entries[index - 3]._replace(type=EntryType.CONFIGURATION)
+    store.append(entries[:10])
+    store.append(entries[10:])
+    assert list(store.configurations()) == [3, 8, 9, 15, 20]
+    store.truncate(15)
+    store.append(run(15, 16, term=2))
+    assert list(store.configurations()) == [3, 8, 9]
+    while store.compact(8, 2):
+        pass
+    assert list(store.configurations()) == [9]
+    store.truncate(1)
+    assert list(store.configurations()) == []
+
+
+def test_a_configuration_is_known_when_its_transaction_is_committed(store: Store) -> None:
+    with suppress(RuntimeError), store.transaction():
+        store.append([Entry(1, 1, EntryType.CONFIGURATION)])
+        raise RuntimeError
+    assert list(store.configurations()) == []
+    with store.transaction():
+        store.append([Entry(1, 1, EntryType.CONFIGURATION), *run(2, 3)])
+        assert list(store.configurations()) == []
+        store.truncate(3)
+        store.append([Entry(3, 2, EntryType.CONFIGURATION)])
+    assert list(store.configurations()) == [1, 3]
+
+
 def test_a_transaction_joins_log_and_stable_values(store: Store) -> None:
     store.append(run(1, 5))
     with store.transaction():
@@ -157,10 +189,15 @@ class LogStoreAgainstModel(RuleBasedStateMachine):
     def open(self) -> None:
         self.store: Store = MemoryStore()
 
-    @rule(count=st.integers(1, 20), size=st.integers(0, 2000), begin=st.integers(1, 1000))
-    def append(self, count: int, size: int, begin: int) -> None:
+    @rule(
+        count=st.integers(1, 20),
+        size=st.integers(0, 2000),
+        begin=st.integers(1, 1000),
+        type=st.sampled_from([EntryType.COMMAND, EntryType.CONFIGURATION]),
+    )
+    def append(self, count: int, size: int, begin: int, type: EntryType) -> None:
         first = max(self.model) + 1 if self.model else begin
-        entries = [Entry(index, count, EntryType.COMMAND, bytes(size)) for index in range(first, first + count)]
+        entries = [Entry(index, count, type, bytes(size)) for index in range(first, first + count)]
         self.store.append(entries)
         self.model.update((entry.index, entry) for entry in entries)
 
@@ -189,6 +226,9 @@ class LogStoreAgainstModel(RuleBasedStateMachine):
     def holds_the_same(self) -> None:
         assert bounds(self.store) == (min(self.model, default=0), max(self.model, default=0))
         assert everything(self.store) == [self.model[index] for index in sorted(self.model)]
+        assert list(self.store.configurations()) == sorted(
+            index for index, entry in self.model.items() if entry.type is EntryType.CONFIGURATION
+        )
         assert all(self.store.get(key) == value for key, value in self.values.items())
 
 

@@ -37,6 +37,14 @@ class LogReader(Protocol):
         """
         ...
 
+    def configurations(self) -> Sequence[int]:
+        """The indexes of all configuration entries, in order; found without reading the log.
+
+        Raises:
+            StorageError: they can't be read.
+        """
+        ...
+
 
 class Log:
     """The entries after the snapshot, and some of those before its last index.

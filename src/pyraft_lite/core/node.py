@@ -49,10 +49,6 @@ from pyraft_lite.core.state import HardState, State
 from pyraft_lite.core.stopped import StoppedRole
 from pyraft_lite.core.voting import handle_pre_vote, handle_timeout_now, handle_vote
 
-SCAN_BYTES = 4 * 1024 * 1024
-"""How much of the log is read at a time when a node starts."""
-
-
 SHORT_DELAY = 0.1
 """The longest short delay, as part of the election timeout: enough that nodes seldom stand at once, and little to
 wait."""
@@ -453,16 +449,14 @@ class Core:
             if 0 < store.first_index() <= self.snapshot.index and store.term(self.snapshot.index) != self.snapshot.term:
                 self.configurations = found
                 self.drop_log(self.snapshot)
-        low = self.log.snapshot_index + 1
-        while low <= self.log.last_index:
-            entries = self.log.entries(low, self.log.last_index, SCAN_BYTES)
-            for entry in entries:
-                if entry.type is EntryType.CONFIGURATION:
-                    found.append(entry.index, self._decode(entry))
-            low = entries[-1].index + 1
+        for index in store.configurations():
+            if self.log.snapshot_index < index <= self.log.last_index:
+                found.append(index, self._decode(self.log.entries(index, index, 0)[0]))
         return found
 
     def _decode(self, entry: Entry) -> Configuration:
+        if entry.type is not EntryType.CONFIGURATION:
+            raise StorageError(f"entry {entry.index} should be a configuration and is a {entry.type.name}")
         try:
             return self.codec.decode(entry.data)
         except ValueError as error:

@@ -116,11 +116,9 @@ class Call:
         self, code: grpc.StatusCode, details: str = "", trailing_metadata: Sequence[tuple[str, str | bytes]] = ()
     ) -> NoReturn:
         """See :meth:`CallContext.abort`."""
-        self._code = grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code
-        self._details = details
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
-        raise grpc.aio.AbortError(details)
+        self.fail(code, details)
 
     def invocation_metadata(self) -> Metadata:
         """See :meth:`CallContext.invocation_metadata`."""
@@ -165,10 +163,7 @@ class Call:
 
     async def read(self) -> Any:
         """See :meth:`CallContext.read`."""
-        try:
-            payload = await self._next_payload()
-        except framing.FramingError as error:
-            await self.abort(error.code, error.details)
+        payload = await self._next_payload()
         return EOF if payload is None else self._method.deserialize(payload)
 
     async def write(self, message: Any) -> None:
@@ -180,12 +175,18 @@ class Call:
 
     # -- what the engine uses ---------------------------------------------------------------------------------------
 
+    def fail(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """As :meth:`abort`."""
+        self._code = grpc.StatusCode.UNKNOWN if code is grpc.StatusCode.OK else code
+        self._details = details
+        raise grpc.aio.AbortError(details)
+
     async def run(self) -> None:
         """Answers the call, whatever becomes of it; ends at once when the client is gone."""
         timer = None
         payload = None
         try:
-            timer = await self._check_headers()
+            timer = self._check_headers()
             response = await self._method.serve(self, self._method.behaviour)
             if response is not None and self._code in (None, grpc.StatusCode.OK):
                 payload = self._framed(self._method.serialize(response))
@@ -194,6 +195,8 @@ class Call:
                 self._code, self._details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
             else:
                 self._code, self._details = grpc.StatusCode.CANCELLED, ""
+        except framing.FramingError as error:
+            self._code, self._details = error.code, error.details
         except MetadataError as error:
             self._code, self._details = grpc.StatusCode.INTERNAL, str(error)
         except grpc.aio.AbortError:
@@ -212,11 +215,11 @@ class Call:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    async def _check_headers(self) -> asyncio.TimerHandle | None:
+    def _check_headers(self) -> asyncio.TimerHandle | None:
         """Sets the deadline; ends the call if its headers ask for what there is not."""
         if not framing.is_supported(self._request_encoding):
             text = f"invalid grpc-encoding {self._request_encoding.decode(errors='replace')!r}: want one of "
-            await self.abort(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
+            self.fail(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
         timeout = self._headers.get(b"grpc-timeout")
         if timeout is None:
             return None
@@ -224,7 +227,7 @@ class Call:
         try:
             self._deadline = loop.time() + parse_timeout(timeout)
         except ValueError as error:
-            await self.abort(grpc.StatusCode.INTERNAL, str(error))
+            self.fail(grpc.StatusCode.INTERNAL, str(error))
         task = asyncio.current_task(loop)
         assert task is not None
         return loop.call_at(self._deadline, self._expire, task)

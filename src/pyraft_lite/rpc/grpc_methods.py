@@ -5,9 +5,11 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pyraft_lite.rpc.engine import MethodHandler
 from pyraft_lite.rpc.grpc_call import EOF, Call, Method
+from pyraft_lite.rpc.unreadable import unreadable
 
 
 def method_of(path: str, handler: MethodHandler) -> Method:
@@ -41,9 +43,12 @@ async def _stream_stream(call: Call, behaviour: Callable[..., Any]) -> None:
 
 async def _only(call: Call) -> Any:
     """The request of a method that takes one."""
-    request = await call.read()
+    try:
+        request = await call.read()
+    except DecodeError as error:
+        call.fail(grpc.StatusCode.INVALID_ARGUMENT, unreadable(error))
     if request is EOF:
-        await call.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no request: the method takes one")
+        call.fail(grpc.StatusCode.UNIMPLEMENTED, "there is no request: the method takes one")
     return request
 
 

@@ -18,7 +18,6 @@ from pyraft_lite.rpc.grpc_headers import Headers, Metadata, MetadataError, decod
 from pyraft_lite.rpc.grpc_methods import method_of
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import ListenError, bind_all
-from pyraft_lite.rpc.unreadable import refuse_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class H2cornEngine:
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
         for name, handler in method_handlers.items():
             path = f"/{service_name}/{name}"
-            self._methods[path.encode()] = method_of(path, refuse_unreadable(handler))
+            self._methods[path.encode()] = method_of(path, handler)
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""
@@ -147,7 +146,7 @@ class H2cornEngine:
         details = _CallDetails(path, decode_metadata(fields))
         for generic in self._generic:
             if handler := generic.service(details):
-                return method_of(path, refuse_unreadable(handler))
+                return method_of(path, handler)
         return None
 
 

@@ -21,8 +21,9 @@ from pyraft_lite.rpc.transport_service import RaftTransportService
 from pyraft_lite.rpc.wire import WireError
 from pyraft_lite.runtime.transport import FailureKind, Pipeline, RpcHandler, TransportError
 
-SNAPSHOT_CHUNK_BYTES = 1024 * 1024
-"""The most of a snapshot that one message holds."""
+SNAPSHOT_CHUNK_BYTES = 256 * 1024
+"""The most of a snapshot that one message holds: so little that sender, wire and receiver are at work at once, and that
+no heartbeat waits long for one to be packed."""
 
 RESTORED_PER_DEADLINE = 16 * 1024 * 1024
 """How many bytes of snapshot a peer is trusted to restore within one deadline."""

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from pyraft_lite.rpc.engine import MethodHandler
 
 
+def unreadable(error: DecodeError) -> str:
+    """What the client is told."""
+    return f"the request is unreadable: {error}"
+
+
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
     """In place of a request that could not be read."""
@@ -30,11 +35,11 @@ def refuse_unreadable(handler: MethodHandler) -> MethodHandler:
         try:
             return deserialize(data)
         except DecodeError as error:
-            return _Unreadable(str(error))
+            return _Unreadable(unreadable(error))
 
     async def answer(request: Any, context: Any) -> Any:
         if isinstance(request, _Unreadable):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is unreadable: {request.reason}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.reason)
         return await behave(request, context)
 
     return grpc.unary_unary_rpc_method_handler(answer, read, handler.response_serializer)

@@ -1,7 +1,9 @@
-"""Moves snapshots between the state machine, the store and peers. The bytes are handled on threads, in chunks."""
+"""Moves snapshots between the state machine, the store and peers. The bytes are handled on threads, in chunks, a few of
+which are in memory: the next is read from disk while one is sent, and the next comes in while one is written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import BinaryIO
 
 from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
@@ -21,6 +23,10 @@ from pyraft_lite.runtime.transport import Transport, TransportError
 from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotStore
 
 CHUNK_BYTES = 1024 * 1024
+"""How much is read at a time."""
+
+WAITING_BYTES = 4 * 1024 * 1024
+"""How much may have come in and wait until what came before it is written."""
 
 
 class Snapshots:
@@ -79,7 +85,8 @@ class Snapshots:
         try:
             _, source = await asyncio.to_thread(self._store.open, effect.snapshot_id)
             with source:
-                response = await self._transport.install_snapshot(effect.to, effect.request, _chunks_of(source))
+                async with aclosing(_read_ahead(source)) as chunks:
+                    response = await self._transport.install_snapshot(effect.to, effect.request, chunks)
         except (TransportError, StorageError) as error:
             self._post(RpcFailed(effect.rpc_id, str(error)))
         else:
@@ -97,9 +104,7 @@ class Snapshots:
                 configuration=request.configuration,
                 configuration_index=request.configuration_index,
             )
-            size = 0
-            async for chunk in chunks:
-                size += await asyncio.to_thread(sink.write, chunk)
+            size = await _write_behind(sink, chunks)
             if size != request.size:
                 raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
             meta = await asyncio.to_thread(sink.close)
@@ -132,6 +137,50 @@ class Snapshots:
             sink.cancel()
 
 
-async def _chunks_of(source: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(source.read, CHUNK_BYTES):
-        yield chunk
+async def _read_ahead(source: BinaryIO) -> AsyncGenerator[bytes, None]:
+    """What ``source`` holds, in chunks; must be closed before ``source`` is."""
+
+    def read() -> "asyncio.Task[bytes]":
+        return asyncio.create_task(asyncio.to_thread(source.read, CHUNK_BYTES))
+
+    reading = read()
+    try:
+        while chunk := await asyncio.shield(reading):
+            reading = read()
+            yield chunk
+    finally:
+        await asyncio.wait((reading,))
+        reading.exception()  # nobody else may ask for it
+
+
+async def _write_behind(sink: SnapshotSink, chunks: AsyncIterator[bytes]) -> int:
+    """Writes ``chunks``; returns how many bytes they are. However this ends, nothing is being written any more then."""
+    size = waiting_bytes = 0
+    waiting: list[bytes] = []
+
+    async def write() -> None:
+        nonlocal waiting, waiting_bytes
+        while waiting:
+            batch, waiting, waiting_bytes = waiting, [], 0
+            await asyncio.to_thread(_write_all, sink, batch)
+
+    writing = asyncio.create_task(write())
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            waiting.append(chunk)
+            waiting_bytes += len(chunk)
+            if writing.done() or waiting_bytes >= WAITING_BYTES:
+                await asyncio.shield(writing)
+                writing = asyncio.create_task(write())
+        await asyncio.shield(writing)
+    finally:
+        waiting.clear()
+        await asyncio.wait((writing,))
+        writing.exception()
+    return size
+
+
+def _write_all(sink: SnapshotSink, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        sink.write(chunk)

@@ -6,6 +6,7 @@ threads each use a read transaction of their own, and ``set_mapsize``, which mus
 """
 
 import errno
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import lmdb
 
-from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage.bounds import Bounds
 from pyraft_lite.storage.directory_lock import DirectoryLock
-from pyraft_lite.storage.lmdb_file import CONF, FORMAT_KEY, LOGS, open_environment
+from pyraft_lite.storage.lmdb_file import CONF, CONFIGURATIONS, FORMAT_KEY, LOGS, open_environment
 from pyraft_lite.storage.records import (
     decode_entry,
     decode_index,
@@ -31,6 +32,16 @@ from pyraft_lite.storage.records import (
 
 MAP_SIZE = 64 * 1024 * 1024
 """The size a new map begins with, in bytes; it doubles whenever it is full."""
+
+CHECKED_ENTRIES = 64
+"""How many of the last entries are read when the log is opened."""
+
+TOUCHED_BYTES = 32 * 1024 * 1024
+"""How much of the map is looked at until it is mapped anew, in bytes."""
+
+PAGE_BYTES = 4096
+COMMIT_PAGES = 8
+"""How many pages a commit looks at, about."""
 
 _Operation = Callable[[lmdb.Transaction], None]
 
@@ -46,7 +57,8 @@ class _Pending:
 class LmdbStore:
     """A LogStore and StableStore in ``directory``, which is created (mode 0700) if missing.
 
-    The whole log is read once at the start, so that damage shows then and not when an entry is needed. Within a
+    Opening it takes little time however long the log is: its ends and its size show that it has no gaps, and of its
+    entries only the last few are read. Damage to the others shows when they are read, compacted or cut off. Within a
     transaction all reads, :meth:`get` included, show what was before it.
 
     Args:
@@ -61,18 +73,26 @@ class LmdbStore:
     def __init__(self, directory: Path, *, map_size: int = MAP_SIZE) -> None:
         self._directory = directory
         self._readers = threading.Lock()
+        self._writing = threading.Lock()
+        self._touched = 0
         self._transactions: list[_Pending] = []
         with ExitStack() as opened:
             opened.callback(DirectoryLock(directory).release)
             try:
-                self._env = open_environment(directory, map_size)
+                self._env, self._leaves = open_environment(directory, map_size)
+                opened.callback(self._leaves.close)
                 opened.callback(self._env.close)
                 self._logs = self._env.open_db(LOGS, create=False)
                 self._conf = self._env.open_db(CONF, create=False)
+                self._configurations = self._env.open_db(CONFIGURATIONS, create=False)
             except (lmdb.Error, OSError) as error:
                 raise StorageError(f"cannot open the database in {directory}: {error}") from error
             self._check_conf()
             self._bounds = self._read_bounds()
+            if self._bounds.last:
+                self.entries(
+                    max(self._bounds.first, self._bounds.last - CHECKED_ENTRIES + 1), self._bounds.last, 1 << 62
+                )
             self._opened = opened.pop_all()
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -87,25 +107,39 @@ class LmdbStore:
         if index not in self._bounds:
             return None
         with self._reading(f"entry {index}") as txn:
+            self._leaves.check_at(index)
             record = txn.get(encode_index(index), db=self._logs)
             return None if record is None else decode_term(index, record)
 
     def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
         self._bounds.check(low, high)
+        self._let_go_of_pages()
         found: list[Entry] = []
         with self._reading(f"entries {low}..{high}") as txn, txn.cursor(self._logs) as cursor:
-            cursor.set_range(encode_index(low))
-            for index, (key, record) in zip(range(low, high + 1), cursor, strict=False):
-                if decode_index(key) != index:
-                    break
-                entry = decode_entry(index, record)
-                max_bytes -= entry.size
-                if max_bytes < 0 and found:
-                    return found
-                found.append(entry)
+            at = low
+            while at <= high:  # from leaf to leaf, as long as some have not been looked at
+                run = range(at, min(high, self._leaves.check_at(at)) + 1)
+                cursor.set_range(encode_index(at))
+                for index, (key, record) in zip(run, cursor, strict=False):
+                    if decode_index(key) != index:
+                        break
+                    entry = self._decoded(index, record)
+                    max_bytes -= entry.size
+                    if max_bytes < 0 and found:
+                        return found
+                    found.append(entry)
+                at = run.stop
         if len(found) != high - low + 1:
             raise StorageError(f"entry {low + len(found)} is missing in the log in {self._directory}")
         return found
+
+    def configurations(self) -> Sequence[int]:
+        with self._reading("the list of configurations") as txn:
+            found: list[int] = []
+            for key, record in txn.cursor(self._configurations):
+                unseal(bytes(key), record)
+                found.append(decode_index(key))
+            return found
 
     def get(self, key: bytes) -> bytes | None:
         with self._reading(f"the value of {key!r}") as txn:
@@ -135,12 +169,15 @@ class LmdbStore:
         if not entries:
             return
         records = [(encode_index(entry.index), encode_entry(entry)) for entry in entries]
+        configurations = [encode_index(entry.index) for entry in entries if entry.type is EntryType.CONFIGURATION]
 
         def put(txn: lmdb.Transaction) -> None:
             with txn.cursor(self._logs) as cursor:
                 _, added = cursor.putmulti(records, append=True)
             if added != len(records):
                 raise StorageError(f"the log in {self._directory} has entries where it should end")
+            for key in configurations:
+                txn.put(key, seal(key, b""), db=self._configurations)
 
         with self.transaction():
             self._write(self._transactions[-1].bounds.appended(entries), put)
@@ -154,7 +191,7 @@ class LmdbStore:
             if after.last:
                 self._write(after, self._deletion(after.last + 1, before.last))
             else:
-                self._write(after, lambda txn: txn.drop(self._logs, delete=False))
+                self._write(after, self._drop())
 
     def compact(self, to_index: int, limit: int) -> bool:
         with self.transaction():
@@ -186,33 +223,72 @@ class LmdbStore:
         pending.bounds = bounds
 
     def _deletion(self, first: int, last: int) -> _Operation:
+        self._check_leaves(first, last)
+        low, high = encode_index(first), encode_index(last)
+
         def delete(txn: lmdb.Transaction) -> None:
-            for index in range(first, last + 1):
-                txn.delete(encode_index(index), db=self._logs)
+            for database in (self._logs, self._configurations):
+                with txn.cursor(database) as cursor:
+                    cursor.set_range(low)
+                    while low <= bytes(cursor.key()) <= high:
+                        cursor.delete()
+            self._touched += (last - first + 1) * PAGE_BYTES
 
         return delete
 
-    def _commit(self, operations: Sequence[_Operation]) -> None:
-        while True:
-            try:
-                with self._env.begin(write=True) as txn:
-                    for operation in operations:
-                        operation(txn)
-                return
-            except lmdb.MapFullError:
-                self._grow()
-            except lmdb.Error as error:
-                # LMDB calls it an I/O error when only a part of a page could be written.
-                reason = f"{error}, or the disk is full" if error.code == errno.EIO else str(error)
-                raise StorageError(f"cannot write to the database in {self._directory}: {reason}") from error
+    def _drop(self) -> _Operation:
+        with self._reading("the log") as txn:
+            looks_into_leaves = txn.stat(self._logs)["overflow_pages"] > 0
+        if looks_into_leaves:
+            self._check_leaves(0, sys.maxsize)
 
-    def _grow(self) -> None:
-        size = self._env.info()["map_size"] * 2
+        def drop(txn: lmdb.Transaction) -> None:
+            txn.drop(self._logs, delete=False)
+            txn.drop(self._configurations, delete=False)
+            self._leaves.forget()
+
+        return drop
+
+    def _check_leaves(self, low: int, high: int) -> None:
+        try:
+            self._leaves.check(low, high)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"entries {low}..{high} in {self._directory} are damaged: {error}") from error
+
+    def _commit(self, operations: Sequence[_Operation]) -> None:
+        with self._writing:
+            while True:
+                try:
+                    with self._env.begin(write=True) as txn:
+                        for operation in operations:
+                            operation(txn)
+                    break
+                except lmdb.MapFullError:
+                    self._map_anew(self._env.info()["map_size"] * 2)
+                except lmdb.Error as error:
+                    # LMDB calls it an I/O error when only a part of a page could be written.
+                    reason = f"{error}, or the disk is full" if error.code == errno.EIO else str(error)
+                    raise StorageError(f"cannot write to the database in {self._directory}: {reason}") from error
+        self._touched += COMMIT_PAGES * PAGE_BYTES
+        self._let_go_of_pages()
+
+    def _let_go_of_pages(self) -> None:
+        """Maps the file anew now and then, since every page of the map that was looked at counts as memory of this
+        process until then. While the writer is at work it does nothing: a commit ends with this."""
+        if self._touched < TOUCHED_BYTES or not self._writing.acquire(blocking=False):
+            return
+        try:
+            self._map_anew(self._env.info()["map_size"])
+        finally:
+            self._writing.release()
+
+    def _map_anew(self, size: int) -> None:
         try:
             with self._readers:
                 self._env.set_mapsize(size)
         except lmdb.Error as error:
-            raise StorageError(f"cannot grow the database in {self._directory} to {size} bytes: {error}") from error
+            raise StorageError(f"cannot map {size} bytes of the database in {self._directory}: {error}") from error
+        self._touched = 0
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[lmdb.Transaction]:
@@ -220,7 +296,7 @@ class LmdbStore:
         try:
             with self._readers, self._env.begin(buffers=True) as txn:
                 yield txn
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise StorageError(f"cannot read {what} in {self._directory}: {error}") from error
         except ValueError as error:
             raise StorageError(f"{what} in {self._directory} is damaged: {error}") from error
@@ -232,15 +308,22 @@ class LmdbStore:
                     unseal(bytes(key), record)
 
     def _read_bounds(self) -> Bounds:
-        last = first = 0
-        with self._reading("the log") as txn:
-            for key, record in txn.cursor(self._logs):
-                index = decode_index(key)
-                if index != last + 1 and last:
-                    raise ValueError(f"entry {last} is followed by entry {index}")
-                try:
-                    decode_entry(index, record)
-                except ValueError as error:
-                    raise ValueError(f"entry {index}: {error}") from error
-                first, last = first or index, index
-        return Bounds(first, last)
+        with self._reading("the log") as txn, txn.cursor(self._logs) as cursor:
+            self._leaves.check_at(0)
+            self._leaves.check_at(sys.maxsize)
+            if not cursor.first():
+                return Bounds()
+            first = decode_index(cursor.key())
+            cursor.last()
+            last = decode_index(cursor.key())
+            count = txn.stat(self._logs)["entries"]
+            if count != last - first + 1:
+                raise ValueError(f"it has {count} entries from {first} to {last}")
+            return Bounds(first, last)
+
+    def _decoded(self, index: int, record: bytes | memoryview) -> Entry:
+        self._touched += len(record)
+        try:
+            return decode_entry(index, record)
+        except ValueError as error:
+            raise ValueError(f"entry {index}: {error}") from error

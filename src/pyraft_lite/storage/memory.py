@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from pyraft_lite.core.configuration import Configuration
-from pyraft_lite.core.entry import Entry
+from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.storage.bounds import Bounds
@@ -52,6 +52,9 @@ class MemoryStore:
                 break
             found.append(entry)
         return found
+
+    def configurations(self) -> Sequence[int]:
+        return [entry.index for entry in self._committed.entries if entry.type is EntryType.CONFIGURATION]
 
     def get(self, key: bytes) -> bytes | None:
         return self._committed.values.get(key)

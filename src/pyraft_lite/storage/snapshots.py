@@ -16,6 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,6 +34,9 @@ VERSION = 1
 RETAIN = 3
 _TEMPORARY = ".tmp"
 _READ_BYTES = 1024 * 1024
+_SYNC_BYTES = 32 * 1024 * 1024
+"""How much is written until it is made durable while more comes: so the disk is at work all the time, what waits in
+memory for it stays little, and the end is not held up, nor the log's own commits behind it."""
 _NAME = re.compile(r"[0-9]+-[0-9]+-[0-9]+")
 
 logger = logging.getLogger("raft")
@@ -150,6 +154,9 @@ class FileSnapshotSink:
         except OSError:
             self._temporary.rmdir()
             raise
+        self._syncer = ThreadPoolExecutor(1, "raft-snapshot-sync")
+        self._syncing: Future[None] | None = None
+        self._synced_size = 0
         self._crc = 0
         self._size = 0
         self._ended = False
@@ -162,11 +169,15 @@ class FileSnapshotSink:
         self._check_open()
         try:
             size = self._file.write(data)
+            self._size += size
+            if self._size - self._synced_size >= _SYNC_BYTES:
+                self._wait_synced()
+                self._syncing = self._syncer.submit(os.fdatasync, self._file.fileno())
+                self._synced_size = self._size
         except OSError as error:
             self.cancel()
             raise self._failure(error) from error
         self._crc = crc64.xz(data, self._crc)
-        self._size += size
         return size
 
     def close(self) -> SnapshotMeta:
@@ -174,6 +185,7 @@ class FileSnapshotSink:
         meta = replace(self._meta, size=self._size)
         finished = self._directory / meta.id
         try:
+            self._wait_synced()
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -189,6 +201,7 @@ class FileSnapshotSink:
             self.cancel()
             raise self._failure(error) from error
         self._ended = True
+        self._syncer.shutdown()
         self._store.reap()
         return meta
 
@@ -196,9 +209,16 @@ class FileSnapshotSink:
         if self._ended:
             return
         self._ended = True
+        self._syncer.shutdown()
         with contextlib.suppress(OSError):  # closing writes what is buffered, which a full disk may refuse
             self._file.close()
         shutil.rmtree(self._temporary, ignore_errors=True)  # what stays is removed at the next start
+
+    def _wait_synced(self) -> None:
+        """Raises OSError if it failed: the kernel says so only once."""
+        if self._syncing is not None:
+            self._syncing.result()
+            self._syncing = None
 
     def _write_meta(self, meta: SnapshotMeta) -> None:
         with (self._temporary / "meta.json").open("w", encoding="utf-8") as file:
