@@ -51,6 +51,9 @@ class RaftOperations(Protocol):
         They are proposed at once, before this returns, so that several batches may be under way in the order of the
         calls; what it returns is to be awaited, or cancelled.
 
+        Raises:
+            OverloadedError: at once: too many are under way; nothing was proposed.
+
         Returns:
             To be awaited: the outcomes, in the order of the commands, when all are committed and applied here. It
             raises the RaftError of the first that failed; the others may take effect all the same.

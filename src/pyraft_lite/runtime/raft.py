@@ -90,6 +90,8 @@ class Raft:
         self._stepping = False
         self._proposals: list[events.Proposal] = []
         self._proposed = Limit("proposals", config.max_proposals, config.max_proposal_bytes)
+        # Apart, since whoever sends batches can wait, and would leave no room for whoever can't.
+        self._batched = Limit("proposals in batches", config.max_proposals, config.max_proposal_bytes)
         self._reads = Limit("reads", config.max_reads)
         self._changes = Limit("membership changes", MAX_QUEUED)
         self._transfers = Limit("leadership transfers", MAX_QUEUED)
@@ -144,7 +146,7 @@ class Raft:
         return await self._propose(EntryType.COMMAND, data, extensions)
 
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
-        batch = Batch(self._proposed, len(commands), sum(map(len, commands)))
+        batch = Batch(self._batched, len(commands), sum(map(len, commands)))
         self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
         return batch.future
 
