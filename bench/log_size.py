@@ -22,11 +22,14 @@ MILLION = 1_000_000
 SIZES = (1_000, 10_000, 100_000, MILLION)
 FULL_SIZES = (*SIZES, 10 * MILLION)
 CHUNK = 10_000
-BYTES_PER_ENTRY = 400
+BYTES_PER_ENTRY = 150
 """On disk, more than enough."""
 
 MIB = 1024**2
 PATIENCE = 120.0
+SLOWEST_APPLYING = 20_000
+"""Entries a second: a node that is slower is waited for in vain."""
+
 CALLERS = 4
 
 START = Metric("start_seconds", "s until it serves", 2)
@@ -76,7 +79,11 @@ def started(cluster: BenchCluster, entries: int) -> dict[Metric, float]:
     cluster.launch(name)
     wait_until(lambda: cluster.state(name) is not None, "the node serves")
     serves = time.perf_counter() - began
-    wait_until(lambda: (cluster.applied_index(name) or 0) > entries, "the node has applied its log")
+    wait_until(
+        lambda: (cluster.applied_index(name) or 0) > entries,
+        "the node has applied its log",
+        PATIENCE + entries / SLOWEST_APPLYING,
+    )
     applied = time.perf_counter() - began
     pid = pids(cluster)[name]
     return {
@@ -166,16 +173,16 @@ def check_compacted(directory: Path) -> None:
         raise BenchError(f"{directory.name} was not done with compacting: its log still begins at {first}")
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
     """Waits for what may take long.
 
     Raises:
         BenchError: it took longer.
     """
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + patience
     while not condition():
         if time.monotonic() > give_up:
-            raise BenchError(f"waited {PATIENCE:g} s in vain until {what}")
+            raise BenchError(f"waited {patience:g} s in vain until {what}")
         time.sleep(0.02)
 
 

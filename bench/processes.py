@@ -1,6 +1,8 @@
 """What processes use, as the kernel tells it, and programs run for a bounded time."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -91,6 +93,16 @@ def read_line(process: "subprocess.Popen[str]", seconds: float = 0.0) -> str:
     if not line:
         raise BenchError(f"has ended or hung without an answer: {process.args!r}")
     return line
+
+
+def kill_children() -> None:
+    """Ends whatever this process has started and not yet seen the end of: a signal may have come between a start and
+    the block that would have ended it."""
+    for thread in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, thread.read_text().split()):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def run(command: Sequence[str], seconds: float) -> str:

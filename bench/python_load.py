@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import click
@@ -16,6 +17,9 @@ import grpc
 from bench.load import LoadResult
 
 CALL_TIMEOUT = 10.0
+PAUSE = 0.002
+"""How long a caller waits after a failure."""
+
 OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
@@ -31,6 +35,7 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         stream: Whether the method takes and gives a stream.
     """
     latencies: list[float] = []
+    failures: Counter[str] = Counter()
     async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
         async with asyncio.timeout(CALL_TIMEOUT):
             await channel.channel_ready()
@@ -41,8 +46,13 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         async def call_unary() -> None:
             invoke = unary(method)
             while (began := time.perf_counter()) < end:
-                await invoke(message, timeout=CALL_TIMEOUT)
-                latencies.append(time.perf_counter() - began)
+                try:
+                    await invoke(message, timeout=CALL_TIMEOUT)
+                except grpc.aio.AioRpcError as error:
+                    failures[error.code().name] += 1
+                    await asyncio.sleep(PAUSE)
+                else:
+                    latencies.append(time.perf_counter() - began)
 
         async def call_stream() -> None:
             conversation = streamed(method)()
@@ -56,7 +66,7 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):
                 group.create_task(call_stream() if stream else call_unary())
-    return LoadResult.of(latencies, seconds, time.process_time())
+    return dataclasses.replace(LoadResult.of(latencies, seconds, time.process_time()), failures=failures)
 
 
 @click.command()

@@ -24,9 +24,12 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from raftexample.local_cluster import LocalClusterError
 
+PATIENT = ("--heartbeat_timeout", "2s", "--election_timeout", "2s", "--leader_lease_timeout", "2s")
+"""For a leader that goes on leading though the machine is busy."""
+
 
 def cluster_of(nodes: int, directory: Path) -> BenchCluster:
-    return BenchCluster(directory, nodes, ("--grpc_engine", engines.chosen))
+    return BenchCluster(directory, nodes, ("--grpc_engine", engines.chosen, *PATIENT))
 
 
 def test_our_nodes_take_writes_from_the_python_client(tmp_path: Path) -> None:
