@@ -122,7 +122,7 @@ async def test_a_call_under_way_may_end_within_the_grace(name: str) -> None:
         # No more calls, neither on this connection nor on a new one.
         async with grpc.aio.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as other:
             for each in (channel, other):
-                while (code := await each.unary_unary("/test.Echo/Echo")(b"").code()) is OK:
+                while (code := await each.unary_unary("/test.Echo/Echo")(b"").code()) is grpc.StatusCode.OK:
                     pass
                 assert code in RETRIED
         service.release.set()
