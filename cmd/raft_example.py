@@ -1,6 +1,5 @@
 """raft-example: one node of the replicated word tracker."""
 
-import asyncio
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +13,9 @@ from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ENGINES, available_engines
 from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
-from pyraft_lite.runtime.interpreter import tune_interpreter
+from pyraft_lite.runtime.process import run_process
 from raftexample.logs import FORMATS, LEVELS, configure
-from raftexample.node import NodeOptions, run_node
+from raftexample.node import DEFAULT_MAX_CALLS, NodeOptions, run_node
 
 DEFAULTS = Settings()
 
@@ -83,7 +82,9 @@ def seconds(value: float) -> str:
     "--raft_data_dir", type=click.Path(path_type=Path), default=Path("data/"), help="Holds a directory per id."
 )
 @click.option("--raft_bootstrap", is_flag=True, help="Begin a new cluster with this node as its only voter.")
-@click.option("--forward_to_leader", is_flag=True, help="Pass AddWord and linearizable GetWords on to the leader.")
+@click.option(
+    "--forward_to_leader", is_flag=True, help="Pass AddWord, AddWords and linearizable GetWords on to the leader."
+)
 @click.option("--exit_on_shutdown", is_flag=True, help="End the process when Raft is shut down or removed.")
 @click.option("--heartbeat_timeout", type=Duration(), default=seconds(DEFAULTS.heartbeat_timeout))
 @click.option("--election_timeout", type=Duration(), default=seconds(DEFAULTS.election_timeout))
@@ -94,6 +95,9 @@ def seconds(value: float) -> str:
 @click.option("--trailing_logs", type=int, default=DEFAULTS.trailing_logs, help="Entries kept after a snapshot.")
 @click.option("--max_append_entries", type=int, default=MAX_APPEND_ENTRIES, help="Most entries in one message.")
 @click.option("--grpc_engine", type=Engine(ENGINES), default=available_engines()[0], help="What serves the port.")
+@click.option(
+    "--max_calls", type=click.IntRange(1), default=DEFAULT_MAX_CALLS, help="Client calls at a time; more are refused."
+)
 @click.option("--log_level", type=click.Choice(LEVELS, case_sensitive=False), default="info")
 @click.option("--log_format", type=click.Choice(FORMATS), default="text")
 def main(
@@ -113,6 +117,7 @@ def main(
     trailing_logs: int,
     max_append_entries: int,
     grpc_engine: str,
+    max_calls: int,
     log_level: str,
     log_format: str,
 ) -> None:
@@ -147,10 +152,10 @@ def main(
         forward_to_leader=forward_to_leader,
         exit_on_shutdown=exit_on_shutdown,
         grpc_engine=grpc_engine,
+        max_calls=max_calls,
     )
-    tune_interpreter()
     try:
-        asyncio.run(run_node(options))
+        run_process(run_node(options))
     except (RaftError, ListenError) as error:
         print(f"raft-example: {error}", file=sys.stderr)
         sys.exit(1)

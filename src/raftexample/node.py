@@ -17,10 +17,12 @@ from pyraft_lite.rpc.address import is_loopback
 from pyraft_lite.rpc.admin_service import AdminService
 from pyraft_lite.rpc.engine import new_engine
 from pyraft_lite.rpc.health import LeaderHealth
+from pyraft_lite.rpc.limited import ServiceLimits
 from pyraft_lite.rpc.pb import example_pb2_grpc, raft_admin_pb2_grpc, raft_transport_pb2_grpc
 from pyraft_lite.rpc.reflection import add_reflection
 from pyraft_lite.rpc.transport import GrpcTransport
 from pyraft_lite.runtime import Config, Raft, State, bootstrap_cluster, read_peers_json, recover_cluster
+from pyraft_lite.runtime.limit import Limit
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.application import ExampleService, WordTracker
 from raftexample.forwarding import LeaderForwarder
@@ -33,6 +35,17 @@ LEADER_SERVICES = ("Example", "quis.RaftLeader")
 
 DRAIN = 1.0
 """Seconds that calls under way get to end when the node stops."""
+
+DEFAULT_MAX_CALLS = 512
+"""What is done in about a tenth of a second; more would wait longer and be done no sooner. Half of what the engines let
+one connection have under way, so that a client whose calls are too many hears of it."""
+
+MAX_STREAMS = 64
+"""How many AddWords are under way at a time; what comes beyond is refused."""
+
+MAX_ADMIN_CALLS = 1024
+MAX_HEALTH_CALLS = 4096
+"""As many calls of RaftAdmin, and as many health checks and as many watches. Every client watches every node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +60,7 @@ class NodeOptions:
         forward_to_leader: Pass writes and linearizable reads on to the leader.
         exit_on_shutdown: End the process when Raft is shut down by ``raftadmin shutdown`` or by removal.
         grpc_engine: What serves the port, one of ``available_engines()``.
+        max_calls: How many AddWord and GetWords are under way at a time; what comes beyond is refused.
     """
 
     raft: Config
@@ -56,6 +70,7 @@ class NodeOptions:
     forward_to_leader: bool = False
     exit_on_shutdown: bool = False
     grpc_engine: str
+    max_calls: int = DEFAULT_MAX_CALLS
 
     @property
     def directory(self) -> Path:
@@ -121,6 +136,12 @@ async def _serving(
     forwarder = LeaderForwarder() if options.forward_to_leader else None
     example = ExampleService(raft, tracker, forwarder)
     admin = AdminService(raft)
+    for service, calls, streams in (
+        ("Example", options.max_calls, MAX_STREAMS),
+        ("RaftAdmin", MAX_ADMIN_CALLS, 0),
+        ("grpc.health.v1.Health", MAX_HEALTH_CALLS, MAX_HEALTH_CALLS),
+    ):
+        engine.limit_service(service, ServiceLimits(Limit("calls", calls), Limit("streams", streams)))
     example_pb2_grpc.add_ExampleServicer_to_server(example, engine)
     raft_admin_pb2_grpc.add_RaftAdminServicer_to_server(admin, engine)
     raft_transport_pb2_grpc.add_RaftTransportServicer_to_server(transport.service, engine)

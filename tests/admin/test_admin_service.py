@@ -76,6 +76,21 @@ async def test_an_operation_answers_at_once_and_await_when_it_has_ended() -> Non
         assert await admin.Await(future) == pb.AwaitResponse(index=9), "as often as asked"
 
 
+async def test_an_operation_too_many_is_refused_and_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyraft_lite.rpc.operations.MAX_RUNNING", 1)
+    under_way: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    raft = ScriptedRaft(outcomes={"barrier": under_way})
+    async with admin_of(raft) as admin:
+        future = await admin.Barrier(pb.BarrierRequest())
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await admin.Snapshot(pb.SnapshotRequest())
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refused.value.details() == "overloaded: the limit of 1 operations under way is reached"
+        under_way.set_result(9)
+        assert await admin.Await(future) == pb.AwaitResponse(index=9)
+    assert raft.calls == [("barrier",)]
+
+
 async def test_an_outcome_that_was_forgotten_is_unknown() -> None:
     async with admin_of(ScriptedRaft()) as admin:
         future = await admin.Barrier(pb.BarrierRequest())

@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import inspect
 import re
 import weakref
 
 import pytest
 
-from pyraft_lite.rpc.operations import KEPT_OUTCOMES, KEPT_SECONDS, Operations, UnknownTokenError
+from pyraft_lite.core.errors import OverloadedError
+from pyraft_lite.rpc.operations import KEPT_OUTCOMES, KEPT_SECONDS, MAX_RUNNING, Operations, UnknownTokenError
 
 
 class Clock:
@@ -135,6 +137,19 @@ async def test_operations_under_way_are_never_dropped(operations: Operations[str
         await ended(operations, str(number))
     future.set_result("done")
     assert await operations.outcome(token) == "done"
+
+
+async def test_no_more_are_begun_than_may_be_under_way_those_forgotten_included(operations: Operations[str]) -> None:
+    for _ in range(2):
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        tokens = [operations.begin(wait_for(future)) for _ in range(MAX_RUNNING)]
+        operations.forget(tokens[0])
+        more = wait_for(future)
+        with pytest.raises(OverloadedError, match=r"^overloaded: the limit of 1000 operations under way is reached$"):
+            operations.begin(more)
+        assert inspect.getcoroutinestate(more) == inspect.CORO_CLOSED
+        future.set_result("done")
+        assert [await operations.outcome(token) for token in tokens[1:]] == ["done"] * (MAX_RUNNING - 1)
 
 
 async def test_an_outcome_is_dropped_when_nobody_asked_for_it_for_long(

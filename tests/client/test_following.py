@@ -131,7 +131,15 @@ async def test_nodes_of_both_ip_families_are_followed_by_one_channel() -> None:
 # -- attempts ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("failure", [LeadershipLostError(), grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        LeadershipLostError(),
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.CANCELLED,
+    ],
+)
 async def test_what_another_attempt_may_mend_is_tried_again(
     failure: Exception | grpc.StatusCode, pauses: list[float]
 ) -> None:

@@ -1,6 +1,8 @@
 """Streams of appends, both ends."""
 
 import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -10,11 +12,17 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import ShutdownError
 from pyraft_lite.core.messages import AppendEntriesRequest, Request, Response
 from pyraft_lite.rpc import wire
-from pyraft_lite.rpc.append_stream import MAX_IN_FLIGHT
+from pyraft_lite.rpc.append_stream import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT, AppendStream
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.transport import Deadlines
 from pyraft_lite.runtime.transport import FailureKind, TransportError
+
+LARGE = 3 * 1024 * 1024
+
+
+def large_append(index: int) -> AppendEntriesRequest:
+    return dataclasses.replace(append(index), entries=(Entry(index + 1, 1, EntryType.COMMAND, bytes(LARGE)),))
 
 
 class Slow:
@@ -92,6 +100,25 @@ async def test_no_more_than_the_limit_is_under_way_at_a_time() -> None:
         for i in range(MAX_IN_FLIGHT + 1):
             slow.gate(i).set()
         assert await asyncio.gather(*futures) == [yes(append(i)) for i in range(MAX_IN_FLIGHT + 1)]
+
+
+async def test_no_more_requests_are_started_while_so_many_bytes_are_under_way() -> None:
+    slow = Slow()
+    most = MAX_BYTES_IN_FLIGHT // LARGE + 1
+    async with serving(Handler(answer=slow)) as bob, calling() as transport:
+        pipeline = transport.pipeline(bob)
+        futures = [pipeline.send(large_append(i)) for i in range(most + 1)]
+        for i in range(most):
+            assert await slow.taken_in.get() == i
+        slow.gate(1000).set()
+        await transport.send(bob, append(1000))
+        assert await slow.taken_in.get() == 1000
+        assert slow.taken_in.empty()
+        slow.gate(0).set()
+        assert await slow.taken_in.get() == most
+        for i in range(most + 1):
+            slow.gate(i).set()
+        await asyncio.gather(*futures)
 
 
 async def test_when_the_peer_dies_all_unanswered_and_all_later_requests_fail() -> None:
@@ -235,6 +262,16 @@ async def test_a_closing_node_answers_what_it_took_in_and_ends_the_stream() -> N
         with pytest.raises(TransportError) as failure:
             await pipeline.send(append(2))
         assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_a_stream_that_is_closed_before_it_began_ends() -> None:
+    async def silence() -> AsyncIterator[pb.AppendEntriesRequest]:
+        await asyncio.Event().wait()
+        yield pb.AppendEntriesRequest()
+
+    stream = AppendStream(Handler(), silence())
+    stream.close()
+    assert [response async for response in stream.responses()] == []
 
 
 async def test_large_appends_flow() -> None:

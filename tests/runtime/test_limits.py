@@ -31,8 +31,9 @@ FULL = rf"^overloaded: the limit of {PROPOSALS} proposals under way is reached$"
 
 
 async def begin(*operations: Awaitable[object]) -> "list[asyncio.Task[object]]":
-    """Starts operations and lets them come as far as they come by themselves."""
+    """Starts operations and lets them come as far as they come by themselves: they begin, then the core sees them."""
     tasks = [asyncio.ensure_future(operation) for operation in operations]
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     return cast("list[asyncio.Task[object]]", tasks)
 
@@ -90,7 +91,7 @@ def test_a_limit_below_one_is_refused(name: str) -> None:
 
 
 async def test_what_is_not_applied_yet_counts_however_slow_the_state_machine_is(tmp_path: Path) -> None:
-    async with cluster(tmp_path, 1, max_proposals=PROPOSALS) as members:
+    async with cluster(tmp_path, 1, PATIENT, max_proposals=PROPOSALS) as members:
         node = members["node1"]
         node.journal.gate.clear()
         tasks = await fill(node)
@@ -104,7 +105,7 @@ async def test_what_is_not_applied_yet_counts_however_slow_the_state_machine_is(
 
 
 async def test_what_its_caller_has_given_up_counts_until_it_is_applied(tmp_path: Path) -> None:
-    async with cluster(tmp_path, 1, max_proposals=PROPOSALS) as members:
+    async with cluster(tmp_path, 1, PATIENT, max_proposals=PROPOSALS) as members:
         node = members["node1"]
         node.journal.gate.clear()
         for task in await fill(node):
@@ -160,7 +161,7 @@ async def test_what_a_restore_aborts_counts_no_more(tmp_path: Path) -> None:
 
 
 async def test_after_a_shutdown_the_reason_is_that_and_not_the_load(tmp_path: Path) -> None:
-    async with cluster(tmp_path, 1, max_proposals=PROPOSALS, max_reads=1) as members:
+    async with cluster(tmp_path, 1, PATIENT, max_proposals=PROPOSALS, max_reads=1) as members:
         node = members["node1"]
         node.journal.gate.clear()
         tasks = await fill(node) + await begin(node.raft.read_index())
@@ -176,7 +177,7 @@ async def test_after_a_shutdown_the_reason_is_that_and_not_the_load(tmp_path: Pa
 
 async def test_bytes_count_too_and_one_command_always_fits(tmp_path: Path) -> None:
     largest = bytes(MAX_MESSAGE_BYTES - 100)
-    async with cluster(tmp_path, 1, max_proposal_bytes=1) as members:
+    async with cluster(tmp_path, 1, PATIENT, max_proposal_bytes=1) as members:
         node = members["node1"]
         for _ in range(2):
             node.journal.gate.clear()
@@ -194,7 +195,7 @@ async def test_bytes_count_too_and_one_command_always_fits(tmp_path: Path) -> No
 
 
 async def test_reads_are_limited_on_their_own(tmp_path: Path) -> None:
-    async with cluster(tmp_path, 1, max_proposals=1, max_reads=2) as members:
+    async with cluster(tmp_path, 1, PATIENT, max_proposals=1, max_reads=2) as members:
         node = members["node1"]
         for _ in range(2):
             node.journal.gate.clear()

@@ -5,17 +5,18 @@ An operation answers at once with a token; ``Await`` of that token gives its out
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import grpc
 
 from pyraft_lite.core.entry import NANOSECONDS
-from pyraft_lite.core.errors import RaftError, TransferError
+from pyraft_lite.core.errors import OverloadedError, RaftError, TransferError
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.operations import Operations, UnknownTokenError
 from pyraft_lite.rpc.pb import raft_admin_pb2 as pb
 from pyraft_lite.rpc.pb import raft_admin_pb2_grpc
+from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.runtime.api import RaftOperations
 
 
@@ -47,39 +48,39 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
     # -- operations -------------------------------------------------------------------------------------------------
 
     async def AddVoter(self, request: pb.AddVoterRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._raft.add_voter(request.id, request.address, request.previous_index))
+        return await self._begin(context, self._raft.add_voter, request.id, request.address, request.previous_index)
 
     async def AddNonvoter(self, request: pb.AddNonvoterRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._raft.add_nonvoter(request.id, request.address, request.previous_index))
+        return await self._begin(context, self._raft.add_nonvoter, request.id, request.address, request.previous_index)
 
     async def DemoteVoter(self, request: pb.DemoteVoterRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._raft.demote_voter(request.id, request.previous_index))
+        return await self._begin(context, self._raft.demote_voter, request.id, request.previous_index)
 
     async def RemoveServer(self, request: pb.RemoveServerRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._raft.remove_server(request.id, request.previous_index))
+        return await self._begin(context, self._raft.remove_server, request.id, request.previous_index)
 
     async def ApplyLog(self, request: pb.ApplyLogRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._apply(request.data, request.extensions))
+        return await self._begin(context, self._apply, request.data, request.extensions)
 
     async def Barrier(self, request: pb.BarrierRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._raft.barrier())
+        return await self._begin(context, self._raft.barrier)
 
     async def LeadershipTransfer(self, request: pb.LeadershipTransferRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._without_index(self._raft.leadership_transfer()))
+        return await self._begin(context, self._without_index, self._raft.leadership_transfer)
 
     async def LeadershipTransferToServer(
         self, request: pb.LeadershipTransferToServerRequest, context: CallContext
     ) -> pb.Future:
-        return self._begin(self._without_index(self._transfer_to(request.id, request.address)))
+        return await self._begin(context, self._without_index, self._transfer_to, request.id, request.address)
 
     async def Shutdown(self, request: pb.ShutdownRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._without_index(self._raft.shutdown()))
+        return await self._begin(context, self._without_index, self._raft.shutdown)
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._without_index(self._raft.snapshot()))
+        return await self._begin(context, self._without_index, self._raft.snapshot)
 
     async def VerifyLeader(self, request: pb.VerifyLeaderRequest, context: CallContext) -> pb.Future:
-        return self._begin(self._without_index(self._raft.verify_leader()))
+        return await self._begin(context, self._without_index, self._raft.verify_leader)
 
     # -- outcomes ---------------------------------------------------------------------------------------------------
 
@@ -127,8 +128,13 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, operation: Awaitable[int]) -> pb.Future:
-        return pb.Future(operation_token=self._operations.begin(_outcome(operation)))
+    async def _begin(
+        self, context: CallContext, operation: Callable[..., Awaitable[int]], *arguments: object
+    ) -> pb.Future:
+        try:
+            return pb.Future(operation_token=self._operations.begin(_outcome(operation, *arguments)))
+        except OverloadedError as error:
+            await abort_with(context, error, retriable=False)
 
     async def _apply(self, data: bytes, extensions: bytes) -> int:
         return (await self._raft.apply(data, extensions)).index
@@ -138,13 +144,13 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
             raise TransferError("cannot transfer leadership to a server without an id")
         await self._raft.leadership_transfer(server_id, address)
 
-    async def _without_index(self, operation: Awaitable[object]) -> int:
-        await operation
+    async def _without_index(self, operation: Callable[..., Awaitable[object]], *arguments: object) -> int:
+        await operation(*arguments)
         return 0
 
 
-async def _outcome(operation: Awaitable[int]) -> Outcome:
+async def _outcome(operation: Callable[..., Awaitable[int]], *arguments: object) -> Outcome:
     try:
-        return Outcome(index=await operation)
+        return Outcome(index=await operation(*arguments))
     except RaftError as error:
         return Outcome(error=str(error))

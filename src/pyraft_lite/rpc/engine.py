@@ -16,6 +16,8 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 
 import grpc
 
+from pyraft_lite.rpc.limited import ServiceLimits
+
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -84,7 +86,12 @@ class HandlerRegistry(Protocol):
 
 
 class ServerEngine(HandlerRegistry, Protocol):
-    """Serves all services on one port, in plaintext. Handlers are added before :meth:`start`."""
+    """Serves all services on one port, in plaintext. Handlers are added, and limits set, before :meth:`start`."""
+
+    def limit_service(self, service_name: str, limits: ServiceLimits) -> None:
+        """Has calls of a service beyond its limits refused at once with RESOURCE_EXHAUSTED; the others are served as
+        before."""
+        ...
 
     async def start(self, address: str) -> int:
         """Listens at ``address`` (``host:port``; port 0: any that is free) and serves; returns the port.

@@ -18,6 +18,7 @@ from pyraft_lite.rpc.grpc_headers import (
     parse_timeout,
 )
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
+from pyraft_lite.runtime.limit import Limit
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 """What reading a stream gives after the last request."""
@@ -51,6 +52,7 @@ class Method(NamedTuple):
         behaviour: The servicer's own.
         deserialize: Turns what came into a request.
         serialize: Turns a response into what goes.
+        limit: Bounds how many calls are under way, None: nothing does.
     """
 
     path: str
@@ -58,6 +60,7 @@ class Method(NamedTuple):
     behaviour: Callable[..., Any]
     deserialize: Callable[[bytes], Any]
     serialize: Callable[[Any], bytes]
+    limit: Limit | None
 
 
 class Call:

@@ -9,11 +9,12 @@ from google.protobuf.message import DecodeError
 
 from pyraft_lite.rpc.engine import MethodHandler
 from pyraft_lite.rpc.grpc_call import EOF, Call, Method
+from pyraft_lite.rpc.limited import ServiceLimits
 from pyraft_lite.rpc.unreadable import unreadable
 
 
-def method_of(path: str, handler: MethodHandler) -> Method:
-    """What the generated code says of a method, made ready."""
+def method_of(path: str, handler: MethodHandler, limits: ServiceLimits | None) -> Method:
+    """What the generated code says of a method, made ready, with the limit of it that its service has."""
     streams = bool(handler.request_streaming), bool(handler.response_streaming)
     serve, behaviour = {
         (False, False): (_unary_unary, handler.unary_unary),
@@ -22,7 +23,8 @@ def method_of(path: str, handler: MethodHandler) -> Method:
         (True, True): (_stream_stream, handler.stream_stream),
     }[streams]
     assert behaviour is not None
-    return Method(path, serve, behaviour, handler.request_deserializer or bytes, handler.response_serializer or bytes)
+    deserialize, serialize = handler.request_deserializer or bytes, handler.response_serializer or bytes
+    return Method(path, serve, behaviour, deserialize, serialize, limits.of(handler) if limits else None)
 
 
 async def _unary_unary(call: Call, behaviour: Callable[..., Any]) -> Any:

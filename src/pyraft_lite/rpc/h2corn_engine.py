@@ -12,12 +12,15 @@ import grpc
 import h2corn
 import h2corn._lib
 
+from pyraft_lite.core.errors import OverloadedError
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
 from pyraft_lite.rpc.grpc_call import Call, Event, Method, Receive, Send, trailers_only
 from pyraft_lite.rpc.grpc_headers import Headers, Metadata, MetadataError, decode_metadata, encode_status
 from pyraft_lite.rpc.grpc_methods import method_of
+from pyraft_lite.rpc.limited import ServiceLimits, service_of
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import ListenError, bind_all
+from pyraft_lite.rpc.status import status_code
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,9 @@ class H2cornEngine:
     def __init__(self, grace: float = 0) -> None:
         self._grace = grace
         self._generic: list[GenericHandler] = []
+        self._registered: dict[str, Mapping[str, MethodHandler]] = {}
         self._methods: dict[bytes, Method] = {}
+        self._limits: dict[str, ServiceLimits] = {}
         self._listening: list[socket.socket] = []
         self._server: h2corn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -77,12 +82,18 @@ class H2cornEngine:
         self._generic.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
-        for name, handler in method_handlers.items():
-            path = f"/{service_name}/{name}"
-            self._methods[path.encode()] = method_of(path, handler)
+        self._registered[service_name] = method_handlers
+
+    def limit_service(self, service_name: str, limits: ServiceLimits) -> None:
+        """See :meth:`ServerEngine.limit_service`."""
+        self._limits[service_name] = limits
 
     async def start(self, address: str) -> int:
         """See :meth:`ServerEngine.start`."""
+        for service_name, method_handlers in self._registered.items():
+            for name, handler in method_handlers.items():
+                path = f"/{service_name}/{name}"
+                self._methods[path.encode()] = self._method(path, handler)
         with ExitStack() as undo:
             sockets = [undo.enter_context(each) for each in await bind_all(address)]
             try:
@@ -134,10 +145,18 @@ class H2cornEngine:
             except MetadataError as error:
                 refused = trailers_only(encode_status(grpc.StatusCode.INTERNAL, str(error)))
             else:
-                if method is not None:
+                if method is None:
+                    refused = trailers_only(encode_status(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
+                elif (limit := method.limit) is None:
                     await Call(method, fields, headers, receive, send).run()
                     return
-                refused = trailers_only(encode_status(grpc.StatusCode.UNIMPLEMENTED, "Method not found!"))
+                else:
+                    try:
+                        with limit:
+                            await Call(method, fields, headers, receive, send).run()
+                        return
+                    except OverloadedError as error:  # Before anything of it is read: refusing must cost little.
+                        refused = trailers_only(encode_status(status_code(error, retriable=True), str(error)))
         await send(refused)
         await send({"type": "http.response.body", "body": b""})
 
@@ -146,8 +165,11 @@ class H2cornEngine:
         details = _CallDetails(path, decode_metadata(fields))
         for generic in self._generic:
             if handler := generic.service(details):
-                return method_of(path, handler)
+                return self._method(path, handler)
         return None
+
+    def _method(self, path: str, handler: MethodHandler) -> Method:
+        return method_of(path, handler, self._limits.get(service_of(path)))
 
 
 def _refusal(verb: str, headers: Mapping[bytes, bytes]) -> Event | None:

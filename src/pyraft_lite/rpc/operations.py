@@ -6,9 +6,15 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from pyraft_lite.core.errors import OverloadedError
+from pyraft_lite.runtime.limit import Limit
+
 Outcome = TypeVar("Outcome")
 
 TOKEN_BYTES = 20
+
+MAX_RUNNING = 1000
+"""How many operations may be under way, those included that were forgotten."""
 
 KEPT_OUTCOMES = 1000
 KEPT_SECONDS = 3600.0
@@ -26,7 +32,6 @@ class Operations(Generic[Outcome]):
     """Carries operations out, each under a token that no one can guess, and keeps their outcomes for a while.
 
     An operation goes on to its end, whether or not anyone waits for it or it was forgotten; :meth:`close` cancels it.
-    How many are under way is not limited here; the memory that outcomes take is.
 
     Args:
         now: The clock that ages are measured by, in seconds.
@@ -34,13 +39,23 @@ class Operations(Generic[Outcome]):
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self._limit = Limit("operations", MAX_RUNNING)
         self._tasks: set[asyncio.Task[Outcome]] = set()  # The event loop alone would not keep them alive.
         self._running: dict[str, asyncio.Task[Outcome]] = {}
         # Those that were not asked for longest come first.
         self._ended: dict[str, tuple[asyncio.Task[Outcome], float]] = {}
 
     def begin(self, operation: Coroutine[Any, Any, Outcome]) -> str:
-        """Starts an operation; returns its token, 40 hexadecimal digits."""
+        """Starts an operation; returns its token, 40 hexadecimal digits.
+
+        Raises:
+            OverloadedError: too many are under way.
+        """
+        try:
+            self._limit.enter()
+        except OverloadedError:
+            operation.close()
+            raise
         token = secrets.token_hex(TOKEN_BYTES)
         task = asyncio.get_running_loop().create_task(operation)
         self._tasks.add(task)
@@ -76,6 +91,7 @@ class Operations(Generic[Outcome]):
 
     def _end(self, token: str, task: asyncio.Task[Outcome]) -> None:
         self._tasks.discard(task)
+        self._limit.leave()
         if self._running.pop(token, None) is not None:
             self._keep(token, task)
             self._drop_old()

@@ -1,11 +1,15 @@
 """Which gRPC status a failed Raft operation ends with."""
 
-from typing import NoReturn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
 
 from grpc import StatusCode
 
 from pyraft_lite.core import errors
-from pyraft_lite.rpc.engine import CallContext
+
+if TYPE_CHECKING:
+    from pyraft_lite.rpc.engine import CallContext
 
 
 def status_code(error: errors.RaftError, *, retriable: bool) -> StatusCode:
