@@ -98,7 +98,7 @@ class GrpcStream(asyncio.Protocol):
     # -- asyncio.Protocol -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods only
+        self._transport = cast(asyncio.Transport, transport)
         if self._on_end is None:
             self._transport.abort()
         self._flush()
