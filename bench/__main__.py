@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import environment, peers, workloads
+from bench import curves, environment, peers, plots, processes, workloads
 from bench.processes import ROOT
 from bench.report import as_json, markdown
 from bench.session import Options, Session, Workload
@@ -32,6 +32,12 @@ def measure(session: Session, chosen: Sequence[Workload]) -> None:
                 session.say(f"== round {number} of {session.options.rounds}: {workload.title}")
                 with session.trying(workload.title):
                     workload.run_round(session)
+
+
+def stop(*_: object) -> None:
+    """Ends the program as an exception would, so that all it has started is ended too; only once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -71,8 +77,7 @@ def main(
     """
     if quick and (full or only):
         raise click.UsageError("--quick goes with neither --full nor --only")
-    # As after an exception: whatever was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, stop)
     options = Options(
         rounds=rounds,
         seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
@@ -90,11 +95,16 @@ def main(
             measure(session, chosen)
         except KeyboardInterrupt:
             session.note("interrupted", "the rest was not measured")
+        finally:
+            processes.kill_children()
     verdicts = judge(session.results)
     text = markdown(machine, session.results, verdicts, chosen)
     summary = as_json(machine, session.results, verdicts)
     (output / "results.md").write_text(text)
     (output / "results.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    as_curves = curves.as_json(session.results, [each.name for each in workloads.ALL])
+    (output / "curves.json").write_text(json.dumps(as_curves) + "\n")
+    plots.draw(session.results, output)
     print(text)
     print(json.dumps(summary, ensure_ascii=False))
 

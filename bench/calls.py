@@ -1,4 +1,5 @@
-"""Calls made over and over in a closed loop: writes, reads, of all sizes and to clusters of all sizes."""
+"""Calls made over and over in a closed loop: writes one by one and in streams, reads, of all sizes and to clusters of
+all sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from raftexample.local_cluster import LocalCluster
 
 CONCURRENCIES = (1, 10, 64, 256)
 SIZE = 16
+BATCH = 100
 
 MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is called, how many times at once, and with how many bytes."""
+    """What is called, by how many callers or streams at once, and with how many bytes."""
 
     name: str
     operation: Operation
@@ -36,6 +38,7 @@ def measure(cluster: LocalCluster, peer: Peer, case: Case, seconds: float) -> tu
         concurrency=case.concurrency,
         seconds=seconds,
         size=case.size,
+        batch=BATCH,
     ).check(f"{peer.title}, {case.name}")
     used = {name: after - before[name] for name, after in cpu(cluster).items()}
     return result, samples(result, used.pop(leader), sum(used.values()))
@@ -66,7 +69,10 @@ class Calls:
     needed: int = GIB
 
     def run_round(self, session: Session) -> None:
+        asked = {case.operation for case in self.cases}
         for peer in session.options.peers:
+            if asked.isdisjoint(peer.requests):
+                continue
             with session.trying(f"{self.title} of {peer.title}"), session.cluster(peer, needed=self.needed) as cluster:
                 for case in self.cases:
                     if case.operation in peer.requests:
@@ -93,7 +99,7 @@ class Sizes:
                     continue
                 with session.trying(f"{count} nodes of {peer.title}"), session.cluster(peer, count) as cluster:
                     for concurrency in (1, 64):
-                        case = Case(f"{count} nodes, C={concurrency}", Operation.WRITE, concurrency)
+                        case = Case(f"{count} node{'s' * (count > 1)}, C={concurrency}", Operation.WRITE, concurrency)
                         _, values = measure(cluster, peer, case, session.options.seconds)
                         session.add(Key(self.name, case.name, peer.title), values)
 
@@ -102,6 +108,12 @@ UNARY = Calls(
     "unary",
     "Unary writes of 16 bytes",
     [Case(f"C={concurrency}", Operation.WRITE, concurrency) for concurrency in CONCURRENCIES],
+)
+STREAMED = Calls(
+    "streamed",
+    f"Streamed writes of 16 bytes, {BATCH} in a message; latencies are those of messages",
+    [Case("1 stream", Operation.STREAM, 1), Case("4 streams", Operation.STREAM, 4)],
+    columns=[each._replace(heading=each.heading.replace("op", "word")) for each in CALLS],
 )
 READS = Calls(
     "reads",

@@ -18,7 +18,7 @@ from raftexample.local_cluster import LocalCluster, LocalNode, free_ports
 
 GO_PEER = ROOT / "build" / "interop" / "bin" / "peer"
 
-OPERATION_TIMEOUT = 20.0
+OPERATION_TIMEOUT = 60.0
 HTTP_TIMEOUT = 1.0
 
 
@@ -122,6 +122,11 @@ class EtcdCluster(LocalCluster):
             leads = status["leader"] == status["header"]["member_id"]
             return State.LEADER if leads else State.FOLLOWER
         return None
+
+
+def addresses(cluster: LocalCluster, first: str) -> list[str]:
+    """Of all nodes, beginning with one."""
+    return [cluster.nodes[name].address for name in sorted(cluster.nodes, key=first.__ne__)]
 
 
 def pids(cluster: LocalCluster) -> dict[str, int]:

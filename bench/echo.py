@@ -65,10 +65,8 @@ def call_streams(target: str, streams: int, seconds: float) -> LoadResult:
 def serving(engine: str) -> Iterator[tuple[str, int]]:
     """An echo server on an engine; yields its address and process id."""
     with processes.start([*module("echo_server"), engine]) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
         try:
-            yield f"127.0.0.1:{server.stdout.readline().strip()}", server.pid
+            yield f"127.0.0.1:{processes.read_line(server).strip()}", server.pid
         finally:
             server.kill()
 

@@ -16,7 +16,11 @@ QUANTILES = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What came of a run; the names are those of the JSON that ``load`` prints."""
+    """What came of a run; the names are those of the JSON that ``load`` prints.
+
+    A gap is a time without an answer. ``gap_ms`` is the longest, ``gaps_ms`` has when the longest began, and their
+    lengths.
+    """
 
     seconds: float
     values: int
@@ -28,6 +32,7 @@ class LoadResult:
     cpu_seconds: float
     quantiles_ms: Sequence[float]
     gap_ms: float = 0.0
+    gaps_ms: Sequence[tuple[float, float]] = ()
     timeline: Sequence[int] = ()
     timeline_ms: float = 0.0
     began_unix_seconds: float = 0.0
@@ -88,6 +93,7 @@ def run_load(
     size: int = 16,
     rate: float = 0.0,
     batch: int = 100,
+    connections: int = 1,
 ) -> LoadResult:
     """Runs the load generator in Go to its end.
 
@@ -99,9 +105,17 @@ def run_load(
         size: Bytes of each value.
         rate: Calls a second, whether answers come or not; 0: each caller calls again when it has its answer.
         batch: Values in one message of a stream.
+        connections: To each server.
     """
     with loading(
-        targets, request, concurrency=concurrency, seconds=seconds, size=size, rate=rate, batch=batch
+        targets,
+        request,
+        concurrency=concurrency,
+        seconds=seconds,
+        size=size,
+        rate=rate,
+        batch=batch,
+        connections=connections,
     ) as process:
         return LoadResult.parse(processes.finish(process, seconds))
 
@@ -116,6 +130,7 @@ def loading(
     size: int = 16,
     rate: float = 0.0,
     batch: int = 100,
+    connections: int = 1,
 ) -> Iterator["subprocess.Popen[str]"]:
     """Runs it beside the block, which is to ``finish`` the process. Arguments as for :func:`run_load`."""
     if not PROGRAM.exists():
@@ -124,6 +139,7 @@ def loading(
         [
             *(str(PROGRAM), "-targets", ",".join(targets), "-request", request, "-concurrency", str(concurrency)),
             *("-duration", f"{seconds}s", "-size", str(size), "-rate", str(rate), "-batch", str(batch)),
+            *("-connections", str(connections)),
         ]
     )
     try:

@@ -13,6 +13,7 @@ class Operation(Enum):
     """What callers ask of a cluster; the values are for tables."""
 
     WRITE = "write"
+    STREAM = "streamed writes"
     LOCAL_READ = "local read"
     LINEARIZABLE_READ = "linearizable read"
 
@@ -40,6 +41,7 @@ def _ours(engine: str) -> Callable[[Path, int], LocalCluster]:
 
 _WORDS = {
     Operation.WRITE: "add_word",
+    Operation.STREAM: "add_words",
     Operation.LOCAL_READ: "get_words",
     Operation.LINEARIZABLE_READ: "get_words_latest",
 }

@@ -1,8 +1,11 @@
 """What processes use, as the kernel tells it, and programs run for a bounded time."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,13 +28,18 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def memory_bytes(pid: int, *, peak: bool = False) -> int:
-    """A process's resident memory, now or at its highest."""
-    wanted = "VmHWM:" if peak else "VmRSS:"
+def memory_bytes(pid: int, which: str = "VmRSS") -> int:
+    """A process's memory: ``VmRSS`` what is resident, ``RssFile`` what of it is mapped files, ``VmHWM`` its peak."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(wanted):
-            return int(line.split()[1]) * KIB
+        name, _, value = line.partition(":")
+        if name == which:
+            return int(value.split()[0]) * KIB
     raise BenchError(f"process {pid} has ended")
+
+
+def reset_peak(pid: int) -> None:
+    """Has a process's peak of memory count from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def disk_bytes(directory: Path) -> int:
@@ -67,6 +75,34 @@ def finish(process: "subprocess.Popen[str]", seconds: float) -> str:
     if process.returncode:
         raise BenchError(f"exit code {process.returncode} of {name}")
     return output
+
+
+def read_line(process: "subprocess.Popen[str]", seconds: float = 0.0) -> str:
+    """The next line that a program prints, which should take it so many seconds.
+
+    Raises:
+        BenchError: it ended instead, or took longer by far and was killed.
+    """
+    assert process.stdout is not None
+    impatience = threading.Timer(seconds + PATIENCE, process.kill)
+    impatience.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        impatience.cancel()
+    if not line:
+        raise BenchError(f"has ended or hung without an answer: {process.args!r}")
+    return line
+
+
+def kill_children() -> None:
+    """Ends whatever this process has started and not yet seen the end of: a signal may have come between a start and
+    the block that would have ended it."""
+    for thread in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, thread.read_text().split()):
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def run(command: Sequence[str], seconds: float) -> str:

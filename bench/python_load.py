@@ -8,15 +8,19 @@ import asyncio
 import dataclasses
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import click
 import grpc
 
 from bench.load import LoadResult
-from pyraft_lite.rpc.client import channel_options
 
 CALL_TIMEOUT = 10.0
+PAUSE = 0.002
+"""How long a caller waits after a failure."""
+
+OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 async def call(target: str, method: str, message: bytes, *, callers: int, seconds: float, stream: bool) -> LoadResult:
@@ -31,7 +35,10 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         stream: Whether the method takes and gives a stream.
     """
     latencies: list[float] = []
-    async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
+    failures: Counter[str] = Counter()
+    async with grpc.aio.insecure_channel(target, options=OPTIONS) as channel:
+        async with asyncio.timeout(CALL_TIMEOUT):
+            await channel.channel_ready()
         end = time.perf_counter() + seconds
         unary: Any = channel.unary_unary  # Whose types ask for serializers, which bytes do without.
         streamed: Any = channel.stream_stream
@@ -39,8 +46,13 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         async def call_unary() -> None:
             invoke = unary(method)
             while (began := time.perf_counter()) < end:
-                await invoke(message, timeout=CALL_TIMEOUT)
-                latencies.append(time.perf_counter() - began)
+                try:
+                    await invoke(message, timeout=CALL_TIMEOUT)
+                except grpc.aio.AioRpcError as error:
+                    failures[error.code().name] += 1
+                    await asyncio.sleep(PAUSE)
+                else:
+                    latencies.append(time.perf_counter() - began)
 
         async def call_stream() -> None:
             conversation = streamed(method)()
@@ -54,7 +66,7 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
         async with asyncio.TaskGroup() as group:
             for _ in range(callers):
                 group.create_task(call_stream() if stream else call_unary())
-    return LoadResult.of(latencies, seconds, time.process_time())
+    return dataclasses.replace(LoadResult.of(latencies, seconds, time.process_time()), failures=failures)
 
 
 @click.command()
@@ -67,7 +79,12 @@ async def call(target: str, method: str, message: bytes, *, callers: int, second
 def main(target: str, method: str, message: str, callers: int, seconds: float, stream: bool) -> None:
     """Calls METHOD of TARGET over and over and prints what came of it as JSON."""
     data = bytes.fromhex(message)
-    result = asyncio.run(call(target, method, data, callers=callers, seconds=seconds, stream=stream))
+    try:
+        result = asyncio.run(call(target, method, data, callers=callers, seconds=seconds, stream=stream))
+    except ExceptionGroup as errors:
+        raise click.ClickException(str(errors.exceptions[0])) from errors
+    except TimeoutError:
+        raise click.ClickException(f"{target} did not answer within {CALL_TIMEOUT:g} s") from None
     print(json.dumps(dataclasses.asdict(result)))
 
 

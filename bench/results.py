@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -103,10 +103,6 @@ class Results:
         """A metric's median over the rounds; None if it was not measured."""
         spread = self.spread(Key(workload, case, subject), metric)
         return None if spread is None else spread.median
-
-    def of_kind(self, kind: str, workload: str) -> Iterator[Curve]:
-        """The curves of a kind."""
-        return (curve for curve in self.curves if curve.kind == kind and curve.key.workload == workload)
 
     def summary(self) -> list[dict[str, Any]]:
         """A row for each key, with medians, lowest and highest values; for JSON."""

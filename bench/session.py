@@ -1,6 +1,7 @@
 """One run of the benchmark: what was asked for, where it may write, what it has found so far."""
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import grpc
+import lmdb
+
 from bench.load import LoadResult
 from bench.peers import Peer
 from bench.processes import BenchError
 from bench.results import Curve, Key, Metric, Results
+from pyraft_lite.core.errors import RaftError
 from raftexample.local_cluster import LocalCluster, LocalClusterError
 
 GIB = 1024**3
+LONGEST_NOTE = 300
+
+FAILURES = (
+    BenchError,
+    LocalClusterError,
+    RaftError,
+    grpc.RpcError,
+    lmdb.Error,
+    OSError,
+    subprocess.SubprocessError,
+)
+"""What a measurement may fail with, without there being anything wrong with the benchmark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +72,10 @@ class Session:
 
     def note(self, what: str, error: Exception | str) -> None:
         """Keeps in the results that something could not be measured."""
-        text = f"{what}: {error}"
-        self.say(f"!! {text}")
+        self.say(f"!! {what}: {error}")
+        text = " ".join(f"{what}: {error}".split())
+        if len(text) > LONGEST_NOTE:
+            text = text[:LONGEST_NOTE] + " …"
         if text not in self.results.notes:
             self.results.notes.append(text)
 
@@ -101,7 +120,7 @@ class Session:
         """Goes on after the block if it could not be measured, which is noted."""
         try:
             yield
-        except (BenchError, LocalClusterError, OSError) as error:
+        except FAILURES as error:
             self.note(what, error)
 
 

@@ -1,34 +1,42 @@
-"""hammer: adds two thousand words to a cluster, ten at a time, and asks which were the longest."""
+"""hammer: adds two thousand words to a cluster, ten at a time, and asks which were the longest; or adds words for as
+long as it is told, and measures how fast that goes."""
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import click
 import grpc
 
+from pyraft_lite.core.entry import ENTRY_OVERHEAD
+from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.client import call_leader, channel_options
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
 from pyraft_lite.rpc.targets import grpc_target
 from raftexample.dutch import number_word
 from raftexample.flags import Seconds
+from raftexample.hammering import MODES, REQUEST_BYTES, REQUEST_WORDS, HammerError, WordList, add_all, describe
+from raftexample.load import Load, Summary
 from raftexample.textformat import one_line
 
 DEFAULT_TARGET = "multi:///localhost:50051,localhost:50052,localhost:50053"
 HEALTH_SERVICE = "Example"
 LAST_NUMBER = 1999
 WORKERS = 10
+WORD_BYTES = 16
+LARGEST_WORD = MAX_MESSAGE_BYTES - ENTRY_OVERHEAD
 
 
-class HammerError(Exception):
-    """A call that finally failed; the message says which and why."""
-
-
-async def hammer(target: str, timeout: float, advance: Callable[[int], None]) -> example_pb2.GetWordsResponse:
+async def hammer(
+    target: str, mode: str, concurrency: int, timeout: float, advance: Callable[[int], None]
+) -> example_pb2.GetWordsResponse:
     """Adds the words for 1 to 1999 and returns the longest.
 
     Args:
         target: The cluster.
+        mode: One of MODES.
+        concurrency: How many callers, or streams.
         timeout: Seconds for each call, with its retries and the wait for a leader.
         advance: Is told how many more words have been acknowledged.
 
@@ -36,52 +44,98 @@ async def hammer(target: str, timeout: float, advance: Callable[[int], None]) ->
         HammerError: a call failed.
         ValueError: the target is invalid.
     """
-    async with grpc.aio.insecure_channel(grpc_target(target), options=channel_options(HEALTH_SERVICE)) as channel:
-        stub = example_pb2_grpc.ExampleStub(channel)
+    async with connected(target) as stub:
         words = (number_word(number) for number in range(1, LAST_NUMBER + 1))
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(WORKERS):
-                    workers.create_task(add_words(stub, words, timeout, advance))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        await add_all(stub, WordList(words, request_words(mode), advance), mode, concurrency, timeout)
         try:
             return await call_leader(stub.GetWords, example_pb2.GetWordsRequest(), timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise HammerError(f"GetWords failed: {describe(error, timeout)}") from error
 
 
-async def add_words(
-    stub: example_pb2_grpc.ExampleStub, words: Iterator[str], timeout: float, advance: Callable[[int], None]
-) -> None:
-    """Takes words from what is left of them until there are none."""
-    for word in words:
-        try:
-            await call_leader(stub.AddWord, example_pb2.AddWordRequest(word=word), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise HammerError(f'AddWord("{word}") failed: {describe(error, timeout)}') from error
-        advance(1)
+async def load(
+    target: str, mode: str, concurrency: int, timeout: float, duration: float, rate: int | None, size: int
+) -> Summary:
+    """Adds words for a while.
+
+    Args:
+        target: The cluster.
+        mode: One of MODES.
+        concurrency: How many callers, or streams.
+        timeout: Seconds for each call, with its retries and the wait for a leader.
+        duration: Seconds.
+        rate: Words a second, None: as many as it goes.
+        size: Bytes of each word.
+
+    Raises:
+        HammerError: a call failed in a way that others will as well.
+        ValueError: the target is invalid.
+    """
+    async with connected(target) as stub:
+        source = Load(duration, rate, size, request_words(mode, size))
+        await add_all(stub, source, mode, concurrency, timeout)
+        return source.summary()
 
 
-def describe(error: grpc.aio.AioRpcError, timeout: float) -> str:
-    """An RPC error in a line."""
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no leader answered within {timeout:g} s"
-    return f"{error.code().name}: {error.details()}"
+@contextlib.asynccontextmanager
+async def connected(target: str) -> AsyncIterator[example_pb2_grpc.ExampleStub]:
+    """A stub of whoever leads."""
+    async with grpc.aio.insecure_channel(grpc_target(target), options=channel_options(HEALTH_SERVICE)) as channel:
+        yield example_pb2_grpc.ExampleStub(channel)
+
+
+def request_words(mode: str, size: int = WORD_BYTES) -> int:
+    """How many words of so many bytes go into one request."""
+    return 1 if mode == "unary" else max(1, min(REQUEST_WORDS, REQUEST_BYTES // size))
 
 
 @click.command(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.option("--target", default=DEFAULT_TARGET, help="The cluster: host:port, dns:///… or multi:///a:1,b:2,c:3.")
 @click.option("--timeout", type=Seconds(), default=60.0, help="Seconds for each call, retries included.")
-def main(target: str, timeout: float) -> None:
+@click.option("--mode", type=click.Choice(MODES), default=MODES[0], help="A call for each word, or streams of words.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=WORKERS, help="How many callers or streams.")
+@click.option("--duration", type=Seconds(), default=None, help="Instead: add words for so many seconds, and measure.")
+@click.option(
+    "--rate", type=click.IntRange(1, 10_000_000), default=None, help="With --duration: words a second in all."
+)
+@click.option(
+    "--size", type=click.IntRange(1, LARGEST_WORD), default=None, help=f"With --duration: bytes a word.  [{WORD_BYTES}]"
+)
+@click.option("--json", is_flag=True, help="With --duration: print the figures as a JSON object.")
+def main(
+    target: str,
+    timeout: float,
+    mode: str,
+    concurrency: int,
+    duration: float | None,
+    rate: int | None,
+    size: int | None,
+    json: bool,
+) -> None:
     """Adds the Dutch words for 1 to 1999 through whatever node leads, and prints the three longest."""
-    progress = click.progressbar(length=LAST_NUMBER, label="words", file=sys.stderr, hidden=not sys.stderr.isatty())
+    if duration is None:
+        for name, value in (("--rate", rate), ("--size", size), ("--json", json or None)):
+            if value is not None:
+                raise click.UsageError(f"{name} needs --duration: without it, hammer adds the words for 1 to 1999")
     try:
-        with progress:
-            response = asyncio.run(hammer(target, timeout, progress.update))
+        if duration is None:
+            add_numbers(target, mode, concurrency, timeout)
+            return
+        summary = asyncio.run(load(target, mode, concurrency, timeout, duration, rate, size or WORD_BYTES))
     except (HammerError, ValueError) as error:
         print(f"hammer: {error}", file=sys.stderr)
         sys.exit(1)
+    print(summary.json() if json else summary.line())
+    if summary.errors:
+        print(f"hammer: {summary.errors} words failed, the first thus: {summary.first_error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def add_numbers(target: str, mode: str, concurrency: int, timeout: float) -> None:
+    """The default job, with its progress on a terminal."""
+    progress = click.progressbar(length=LAST_NUMBER, label="words", file=sys.stderr, hidden=not sys.stderr.isatty())
+    with progress:
+        response = asyncio.run(hammer(target, mode, concurrency, timeout, progress.update))
     print(one_line(response))
 
 

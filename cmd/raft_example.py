@@ -1,6 +1,5 @@
 """raft-example: one node of the replicated word tracker."""
 
-import asyncio
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ENGINES, available_engines
 from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
-from pyraft_lite.runtime.interpreter import tune_interpreter
+from pyraft_lite.runtime.process import run_process
 from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import DEFAULT_MAX_CALLS, NodeOptions, run_node
 
@@ -83,7 +82,9 @@ def seconds(value: float) -> str:
     "--raft_data_dir", type=click.Path(path_type=Path), default=Path("data/"), help="Holds a directory per id."
 )
 @click.option("--raft_bootstrap", is_flag=True, help="Begin a new cluster with this node as its only voter.")
-@click.option("--forward_to_leader", is_flag=True, help="Pass AddWord and linearizable GetWords on to the leader.")
+@click.option(
+    "--forward_to_leader", is_flag=True, help="Pass AddWord, AddWords and linearizable GetWords on to the leader."
+)
 @click.option("--exit_on_shutdown", is_flag=True, help="End the process when Raft is shut down or removed.")
 @click.option("--heartbeat_timeout", type=Duration(), default=seconds(DEFAULTS.heartbeat_timeout))
 @click.option("--election_timeout", type=Duration(), default=seconds(DEFAULTS.election_timeout))
@@ -153,9 +154,8 @@ def main(
         grpc_engine=grpc_engine,
         max_calls=max_calls,
     )
-    tune_interpreter()
     try:
-        asyncio.run(run_node(options))
+        run_process(run_node(options))
     except (RaftError, ListenError) as error:
         print(f"raft-example: {error}", file=sys.stderr)
         sys.exit(1)

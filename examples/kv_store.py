@@ -34,6 +34,7 @@ from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.rpc.transport import GrpcTransport
 from pyraft_lite.runtime import Config, Raft, Settings, bootstrap_cluster, has_existing_state
 from pyraft_lite.runtime.fsm import Sink
+from pyraft_lite.runtime.process import run_process
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 
 DRAIN = 1.0
@@ -213,7 +214,7 @@ def main(node_id: str, address: str, data: Path, bootstrap: bool, lease_reads: b
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     try:
-        asyncio.run(run(config, data, bootstrap=bootstrap))
+        run_process(run(config, data, bootstrap=bootstrap))
     except (RaftError, ListenError) as error:
         raise click.ClickException(str(error)) from error
 

@@ -23,6 +23,7 @@ from pyraft_lite.sim.shrink import shrink
 from pyraft_lite.sim.trace import Trace
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 RANDOM_SEEDS = 2**32
 SERIES = 3
@@ -100,18 +101,15 @@ def explain(name: str | None, seed: int, violation: Violation) -> Found:
     )
 
 
-def hunt(mutant: str, first_seed: int) -> Hunt:
-    """Puts a known bug back and looks for it, in several series of seeds."""
+def hunt(of: tuple[str, int]) -> int | None:
+    """Puts a known bug back and looks for it from a first seed on; says how many seeds it took, None if not found."""
     from mutants import MUTANTS
 
+    mutant, first = of
     bug = MUTANTS[mutant]
-    taken: list[int | None] = []
     with bug.put_back():
-        for series in range(SERIES):
-            first = first_seed + series * RANDOM_SEEDS
-            seeds = range(first, first + bug.budget)
-            taken.append(next((number for number, seed in enumerate(seeds, 1) if violates(bug.profile, seed)), None))
-    return Hunt(mutant, tuple(taken))
+        seeds = range(first, first + bug.budget)
+        return next((number for number, seed in enumerate(seeds, 1) if violates(bug.profile, seed)), None)
 
 
 def violates(name: str | None, seed: int) -> bool:
@@ -123,7 +121,7 @@ def violates(name: str | None, seed: int) -> bool:
     return False
 
 
-def in_parallel(jobs: int, work: Callable[[T], object], items: Sequence[T], what: str) -> Iterable[object]:
+def in_parallel(jobs: int, work: Callable[[T], R], items: Sequence[T], what: str) -> Iterable[R]:
     """Does the work in several processes, with a progress bar for whoever looks at a terminal."""
     console = Console(stderr=True)
     with ProcessPoolExecutor(jobs) as pool:
@@ -154,19 +152,21 @@ def hunt_mutants(first: int, jobs: int, *, as_json: bool) -> None:
     """Looks for all known bugs; exit code 1 if one was not found within its budget."""
     from mutants import MUTANTS
 
-    names = list(MUTANTS)
+    series = [first + number * RANDOM_SEEDS for number in range(SERIES)]
+    # Those that may take long go first, so that no process is left with one of them at the end.
+    names = sorted(MUTANTS, key=lambda name: -MUTANTS[name].budget)
+    found = iter(in_parallel(jobs, hunt, [(name, seed) for name in names for seed in series], "mutants"))
     hunts: list[Hunt] = []
-    for found in in_parallel(jobs, partial(hunt, first_seed=first), names, "mutants"):
-        assert isinstance(found, Hunt)
-        hunts.append(found)
-        taken = ", ".join("not found" if seeds is None else str(seeds) for seeds in found.seeds)
-        print(f"{found.mutant}: {taken}", flush=True)
-    caught = sum(found.caught for found in hunts)
+    for name in names:
+        hunts.append(Hunt(name, tuple(next(found) for _ in series)))
+        taken = ", ".join("not found" if seeds is None else str(seeds) for seeds in hunts[-1].seeds)
+        print(f"{name}: {taken}", flush=True)
+    caught = sum(each.caught for each in hunts)
     summary = {
         "caught": caught,
         "total": len(hunts),
         "first_seed": first,
-        "seeds_needed": {found.mutant: found.median for found in hunts},
+        "seeds_needed": {each.mutant: each.median for each in hunts},
     }
     print(json.dumps(summary) if as_json else f"{caught} of {len(hunts)} found, first seed {first}")
     sys.exit(caught < len(hunts))

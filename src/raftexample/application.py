@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import BinaryIO, Protocol
@@ -17,7 +18,8 @@ from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.runtime import RaftOperations, State
 from pyraft_lite.runtime.api import Observation
 from pyraft_lite.runtime.fsm import Sink
-from raftexample.forwarding import MARK, ForwardedStream, LeaderForwarder, forward, was_forwarded
+from raftexample.forwarded_stream import ForwardedStream
+from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
 from raftexample.word_stream import WordStream
 from raftexample.words import InvalidWordError, encode_word
 
@@ -98,6 +100,7 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         self._tracker = tracker
         self._forwarder = forwarder
         self._streams: set[_Stream] = set()
+        self._turn = asyncio.Lock()
 
     def close(self) -> None:
         """Ends the streams once they have answered what they took in; else they outlast any grace period."""
@@ -128,10 +131,9 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         state, address = self._raft.state, self._raft.leader.address
         stream: _Stream
         if state is State.LEADER:
-            stream = WordStream(self._raft, request_iterator)
+            stream = WordStream(self._raft, request_iterator, self._turn)
         elif leader := self._leader(context):
-            call = leader.AddWords(request_iterator, timeout=context.time_remaining(), metadata=MARK)
-            stream = ForwardedStream(call, context)
+            stream = ForwardedStream(leader, request_iterator, context)
         else:
             await abort_with(context, NotLeaderError(), retriable=True)
 

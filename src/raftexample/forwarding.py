@@ -1,13 +1,9 @@
 """Server-side forwarding: a follower passes a client's call on to the leader, once."""
 
-import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import grpc
 
-from pyraft_lite.core.errors import RaftError
-from pyraft_lite.rpc.client import status_of
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.pb import example_pb2_grpc
 
@@ -57,40 +53,3 @@ async def forward(
         return await method(request, timeout=context.time_remaining(), metadata=MARK)
     except grpc.aio.AioRpcError as error:
         await context.abort(error.code(), error.details() or "")
-
-
-class ForwardedStream(Generic[Response]):
-    """A stream that the leader answers.
-
-    Args:
-        call: The leader's, made for the client; its outcome is ours.
-        context: The client's.
-    """
-
-    def __init__(self, call: "grpc.aio.StreamStreamCall[Any, Response]", context: CallContext) -> None:
-        self._call = call
-        self._context = context
-        self._end: RaftError | None = None
-
-    def close(self, error: RaftError) -> None:
-        """Ends the stream with ``error``; nobody waits for the leader any more."""
-        self._end = error
-        self._call.cancel()
-
-    async def responses(self) -> AsyncGenerator[Response, None]:
-        """The leader's responses; to be used once.
-
-        Raises:
-            RaftError: that of :meth:`close`.
-        """
-        try:
-            async for response in self._call:
-                yield response
-        except grpc.aio.AioRpcError:
-            await self._context.abort(*await status_of(self._call))
-        except asyncio.CancelledError:
-            if self._end is None:
-                raise
-            raise self._end from None
-        finally:
-            self._call.cancel()

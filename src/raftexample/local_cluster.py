@@ -1,6 +1,8 @@
 """A cluster of node processes on this machine's loopback, for demonstrations and tests."""
 
 import contextlib
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -116,7 +119,7 @@ class LocalCluster:
             self.start(name)
         self.leader()
         for name in others:
-            self.check_raftadmin("--leader", self.target, "add_voter", name, self.nodes[name].address, "0")
+            self.wait_for(partial(self._adds, name), f"{name} is a voter")
 
     def kill(self, name: str) -> None:
         """Ends a node as a power cut would."""
@@ -173,7 +176,8 @@ class LocalCluster:
     def words(self, name: str) -> list[str]:
         """The three longest words, as this node has them."""
         request = example_pb2.GetWordsRequest()
-        return list(self._ask(name, "/Example/GetWords", request, example_pb2.GetWordsResponse).best_words)
+        response = self._ask(name, "/Example/GetWords", request, example_pb2.GetWordsResponse, PATIENCE)
+        return list(response.best_words)
 
     def wait_until_equal(self) -> int:
         """Waits until all nodes have applied the same index as the leader's last; returns it."""
@@ -212,6 +216,16 @@ class LocalCluster:
             raise LocalClusterError(f"{name} does not run")
         return process
 
+    def _adds(self, name: str) -> bool:
+        """Makes a node a voter; False if the leader was lost over it, so that it is to be done again."""
+        try:
+            self.check_raftadmin("--leader", self.target, "add_voter", name, self.nodes[name].address, "0")
+        except LocalClusterError as error:
+            if not re.search(r'Response: error: "(node is not the leader|leadership lost)', str(error)):
+                raise
+            return False
+        return True
+
     def _ask(self, name: str, method: str, request: Message, response: type[M], timeout: float = RPC_TIMEOUT) -> M:
         options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
         with grpc.insecure_channel(self.nodes[name].address, options=options) as channel:
@@ -228,9 +242,13 @@ def program(name: str) -> list[str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on the loopback that nobody listens on."""
+    """Ports on the loopback that nobody listens on, and that no connection will have while their node is down."""
+    ports: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            # Systems give connections ports above these.
+            each, port = held.enter_context(socket.socket()), random.randrange(15_000, 32_000)
+            with contextlib.suppress(OSError):
+                each.bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports

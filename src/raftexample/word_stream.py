@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
 
-from pyraft_lite.core.errors import RaftError
+from pyraft_lite.core.errors import OverloadedError, RaftError
 from pyraft_lite.rpc.pb.example_pb2 import AddWordsRequest, AddWordsResponse
 from pyraft_lite.runtime import RaftOperations
 from pyraft_lite.runtime.api import Applied
 from raftexample.words import InvalidWordError, encode_word
 
-WINDOW_WORDS = 4096
+WINDOW_WORDS = 1024
 WINDOW_BYTES = 1024 * 1024
-"""What a stream may have unanswered. Beyond it the next request waits here and the ones after it in the network, where
-HTTP/2's flow control holds the client. An answer that the client does not read counts as well."""
+"""What a stream may have unanswered; a fraction of what a node takes in (``Config.max_proposals``). Beyond it the next
+request waits here and the ones after it in the network, where HTTP/2's flow control holds the client. An answer that
+the client does not read counts as well."""
+
+OVERLOAD_PAUSE = 0.005
+"""Seconds before a request that the node has no room for is tried again; meanwhile the client is held back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,17 @@ class _Taken:
 
 
 class WordStream:
-    """Proposes the words of each request as it comes."""
+    """Proposes the words of each request as it comes.
 
-    def __init__(self, raft: RaftOperations, requests: AsyncIterator[AddWordsRequest]) -> None:
+    Args:
+        raft: The node.
+        requests: What the client sends.
+        turn: Held by the stream of the node that proposes next, so that none is left behind when there is little room.
+    """
+
+    def __init__(self, raft: RaftOperations, requests: AsyncIterator[AddWordsRequest], turn: asyncio.Lock) -> None:
         self._raft = raft
+        self._turn = turn
         self._requests = requests
         self._taken: asyncio.Queue[_Taken | None] = asyncio.Queue()
         self._words = 0
@@ -37,6 +48,8 @@ class WordStream:
         self._freed = asyncio.Event()
         self._end: RaftError | None = None
         self._reader = asyncio.create_task(self._read())
+        # Not at the end of _read: that does not begin if the stream is closed at once.
+        self._reader.add_done_callback(lambda _: self._taken.put_nowait(None))
 
     def close(self, error: RaftError) -> None:
         """Takes nothing more in; once what was taken in is answered, the stream ends with ``error``."""
@@ -57,7 +70,6 @@ class WordStream:
                 self._words -= taken.words
                 self._bytes -= taken.bytes
                 self._freed.set()
-            await asyncio.wait([self._reader])
             if self._end is not None:
                 raise self._end
             if not self._reader.cancelled():  # It is if the client is gone.
@@ -66,18 +78,25 @@ class WordStream:
             await self._drop()
 
     async def _read(self) -> None:
-        """Proposes requests until the stream ends; None in the queue says that it has."""
+        """Proposes requests until the stream ends; None in the queue says then that it has."""
         number = 0
-        try:
-            async for request in self._requests:
-                number += 1
-                commands = _encode(request, number)
-                # An empty one counts too: its answer takes room.
-                words, size = max(len(commands), 1), sum(map(len, commands))
-                await self._room(words, size)
-                self._taken.put_nowait(_Taken(self._raft.apply_all(commands), words, size))
-        finally:
-            self._taken.put_nowait(None)
+        async for request in self._requests:
+            number += 1
+            commands = encode_request(request, number)
+            # An empty one counts too: its answer takes room.
+            words, size = max(len(commands), 1), sum(map(len, commands))
+            await self._room(words, size)
+            self._taken.put_nowait(_Taken(await self._propose(commands), words, size))
+
+    async def _propose(self, commands: list[bytes]) -> Awaitable[list[Applied]]:
+        """Proposes one request, as soon as the node has room for it. That it had none means that nothing was proposed,
+        and nothing of the requests after this one is until this returns: so trying again keeps the order."""
+        async with self._turn:
+            while True:
+                try:
+                    return self._raft.apply_all(commands)
+                except OverloadedError:
+                    await asyncio.sleep(OVERLOAD_PAUSE)
 
     async def _room(self, words: int, size: int) -> None:
         """Waits until a request fits into the window, or is alone in it, and counts it."""
@@ -100,7 +119,7 @@ class WordStream:
         await asyncio.gather(*outcomes, return_exceptions=True)
 
 
-def _encode(request: AddWordsRequest, number: int) -> list[bytes]:
+def encode_request(request: AddWordsRequest, number: int) -> list[bytes]:
     """The commands of the ``number``-th request.
 
     Raises:

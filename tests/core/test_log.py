@@ -205,3 +205,16 @@ def test_cut_and_compacted_entries_take_no_room_in_memory():
     log.append([entry._replace(data=bytes(RECENT_BYTES // 32)) for entry in commands(11, *[2] * 20)], 2)
     log.written(2)
     assert held(store, log) == list(range(6, 31))
+
+
+@pytest.mark.parametrize(
+    "begin_anew", [lambda log: log.truncate(11), lambda log: log.drop(10, 1), lambda log: log.drop(100, 1)]
+)
+def test_after_a_cut_into_what_only_the_store_has_memory_is_bounded_as_before(begin_anew):
+    store = DictStore(commands(1, *[1] * 20))
+    log = Log(store)
+    begin_anew(log)
+    first = log.last_index + 1
+    log.append(commands(first, *[2] * (RECENT_ENTRIES + 10)), 1)
+    log.written(1)
+    assert held(store, log) == list(range(first + 10, first + RECENT_ENTRIES + 10))

@@ -67,7 +67,7 @@ def test_only_one_probe_is_under_way():
 
 
 def test_after_a_match_entries_are_streamed_without_waiting():
-    node = leader()
+    node = leader(settings=Settings(max_in_flight=3))
     for token in "xyz":
         node.propose(token)
     assert spans(node) == [(3, 3), (4, 4), (5, 5)]
@@ -98,7 +98,7 @@ def test_the_commit_notice_keeps_to_max_in_flight():
 
 
 def test_a_message_has_at_most_max_append_entries():
-    node = leader(settings=Settings(max_append_entries=3))
+    node = leader(settings=Settings(max_append_entries=3, max_in_flight=3))
     node.propose(*range(7))
     assert spans(node) == [(3, 5), (6, 8), (9, 9)]
 
@@ -111,7 +111,7 @@ def test_a_message_has_at_most_as_many_bytes_as_a_go_peer_takes():
 
 
 def test_an_entry_as_big_as_a_message_goes_alone():
-    node = leader()
+    node = leader(settings=Settings(max_in_flight=3))
     node.propose("small")
     node.propose("big", "next", data=bytes(MAX_MESSAGE_BYTES - 64))
     assert spans(node) == [(3, 3), (4, 4), (5, 5)]

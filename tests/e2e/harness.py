@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: quick flags, calls, and what is in a stopped node's log."""
+"""What the end-to-end tests share: flags, calls, and what is in a stopped node's log."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,15 @@ from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.dutch import number_word
 from raftexample.local_cluster import PATIENCE, LocalCluster, program
 
-QUICK = (
-    *("--grpc_engine", engines.chosen),
-    *("--heartbeat_timeout", "600ms"),
-    *("--election_timeout", "600ms"),
-    *("--leader_lease_timeout", "500ms"),
+ENGINE = ("--grpc_engine", engines.chosen)
+
+FLAGS = (
+    *ENGINE,
+    *("--heartbeat_timeout", "1s"),
+    *("--election_timeout", "1s"),
+    *("--leader_lease_timeout", "1s"),
 )
+"""The default timeouts, but for a leader that does not give up so soon when the machine is busy."""
 
 HAMMER_WORDS = [number_word(number) for number in range(1, 2000)]
 HAMMER_LINE = re.compile(

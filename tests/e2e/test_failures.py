@@ -9,9 +9,10 @@ import grpc
 import pytest
 
 from e2e.harness import (
+    ENGINE,
+    FLAGS,
     HAMMER_LINE,
     HAMMER_WORDS,
-    QUICK,
     Writers,
     add_word,
     assert_nothing_lost,
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path) as cluster:
+    with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         cluster.form()
         hammer = cluster.start_hammer()
         for beyond in (100, 300, 500):
@@ -47,7 +48,7 @@ def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path
 @pytest.mark.parametrize("moment", [5, 400, 1500])
 @pytest.mark.parametrize("role", ["leader", "follower"])
 def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: str, moment: int) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         hammer = cluster.start_hammer()
         progress(cluster, moment)
@@ -61,7 +62,7 @@ def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: st
 
 
 def test_acknowledged_words_survive_the_death_of_one_node_after_another(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         with Writers(cluster) as writers:
             for role in ("leader", "follower", "leader", "follower"):
@@ -75,7 +76,7 @@ def test_acknowledged_words_survive_the_death_of_one_node_after_another(tmp_path
 
 
 def test_acknowledged_words_survive_the_death_of_all_nodes_at_once(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         with Writers(cluster) as writers:
             writers.wait_for_more(100)
@@ -88,7 +89,7 @@ def test_acknowledged_words_survive_the_death_of_all_nodes_at_once(tmp_path: Pat
 
 
 def test_a_leader_that_hangs_is_replaced_and_rejoins_when_it_wakes(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         hammer = cluster.start_hammer()
         progress(cluster, 300)
@@ -115,7 +116,7 @@ def fill_the_disk(cluster: LocalCluster) -> list[str]:
 
 
 def test_a_full_disk_stops_the_node_with_one_line_and_loses_nothing(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=(*QUICK, "--log_level", "error")) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=(*FLAGS, "--log_level", "error")) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         process = cluster.nodes["nodeA"].process
@@ -136,7 +137,7 @@ def test_a_full_disk_stops_the_node_with_one_line_and_loses_nothing(tmp_path: Pa
 
 
 def test_all_nodes_may_die_at_once_and_come_back_with_their_data(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         for word in ("one", "three", "seventeen"):
@@ -152,7 +153,7 @@ def test_all_nodes_may_die_at_once_and_come_back_with_their_data(tmp_path: Path)
 
 
 def test_all_nodes_stop_cleanly_and_come_back_with_their_data(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         add_word(cluster, cluster.leader(), "kept")
         assert [cluster.stop(name) for name in cluster.nodes] == [0, 0, 0]
@@ -165,13 +166,14 @@ def test_all_nodes_stop_cleanly_and_come_back_with_their_data(tmp_path: Path) ->
 
 def test_a_node_that_was_away_longer_than_the_log_reaches_gets_a_snapshot(tmp_path: Path) -> None:
     flags = ("--trailing_logs", "10", "--snapshot_threshold", "50", "--snapshot_interval", "100ms")
-    with LocalCluster(tmp_path, flags=(*QUICK, *flags)) as cluster:
+    with LocalCluster(tmp_path, flags=(*FLAGS, *flags)) as cluster:
         cluster.form()
         leader = cluster.leader()
         away = next(name for name in cluster.nodes if name != leader)
         cluster.kill(away)
-        for number in range(200):
-            add_word(cluster, leader, f"word {number}")
+        with Writers(cluster) as writers:
+            writers.wait_for_more(200)
+        leader = cluster.leader()
         cluster.wait_for(
             lambda: list((tmp_path / leader / "snapshots").glob("*-*-*[0-9]")), "the leader has a snapshot"
         )
@@ -182,7 +184,7 @@ def test_a_node_that_was_away_longer_than_the_log_reaches_gets_a_snapshot(tmp_pa
 
 
 def test_without_a_quorum_writes_fail_and_with_it_they_work_again(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         others = [name for name in cluster.nodes if name != leader]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from admin.transcripts import DATA, normal
-from e2e.harness import QUICK, add_word, members
+from e2e.harness import FLAGS, add_word, members
 from pyraft_lite.core.state import State
 from pyraft_lite.rpc.pb import raft_admin_pb2
 from raftexample.local_cluster import LocalCluster
@@ -255,7 +255,7 @@ def mismatch(cluster: LocalCluster, run: Recorded) -> str | None:
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS)
 def test_every_recorded_run_ends_as_recorded_or_as_the_table_says(tmp_path: Path, transcript: str) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         mismatches = []
         for run in TRANSCRIPTS[transcript]:
             if run.name in SETUP:
@@ -282,7 +282,7 @@ def test_every_command_is_among_the_recorded_runs() -> None:
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three voters, of which any may lead."""
-    with LocalCluster(tmp_path_factory.mktemp("golden"), flags=QUICK) as cluster:
+    with LocalCluster(tmp_path_factory.mktemp("golden"), flags=FLAGS) as cluster:
         cluster.form()
         yield cluster
 

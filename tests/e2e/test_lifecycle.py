@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import QUICK, add_word, get_words, run_node, taken_port
+from e2e.harness import FLAGS, add_word, get_words, run_node, taken_port
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import LocalCluster, LocalNode, free_ports, program
 
@@ -133,7 +133,7 @@ def test_a_damaged_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
 def stopped_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a node that has stopped, with its log compacted behind a snapshot."""
     directory = tmp_path_factory.mktemp("stopped")
-    with LocalCluster(directory / "data", names=["nodeA"], flags=(*QUICK, "--trailing_logs", "0")) as cluster:
+    with LocalCluster(directory / "data", names=["nodeA"], flags=(*FLAGS, "--trailing_logs", "0")) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         for number in range(50):
@@ -191,14 +191,14 @@ def test_an_address_of_another_machine_is_named(tmp_path: Path) -> None:
 
 def test_a_node_that_listens_beyond_the_loopback_warns(tmp_path: Path) -> None:
     port = free_ports(1)[0]
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.nodes["nodeA"].address = f"127.0.0.1:{port}"
         cluster.start("nodeA", "--listen", f"0.0.0.0:{port}")
         assert "in plaintext" in cluster.nodes["nodeA"].log.read_text()
 
 
 def test_the_json_log_has_an_object_per_line_and_the_text_log_hclogs_shape(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap", "--log_format", "json", "--log_level", "debug")
         cluster.start("nodeB")
         cluster.leader()
@@ -212,7 +212,7 @@ def test_the_json_log_has_an_object_per_line_and_the_text_log_hclogs_shape(tmp_p
 
 
 def test_the_last_node_of_a_lost_cluster_recovers_with_peers_json(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         add_word(cluster, cluster.leader(), "survivor")
         cluster.wait_until_equal()
@@ -228,7 +228,7 @@ def test_the_last_node_of_a_lost_cluster_recovers_with_peers_json(tmp_path: Path
 
 
 def test_shutdown_ends_the_process_only_if_so_wished(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.start("nodeB", "--raft_bootstrap", "--exit_on_shutdown")
         nodes: dict[str, LocalNode] = cluster.nodes

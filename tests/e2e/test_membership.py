@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import QUICK, add_word, members, stats, term
+from e2e.harness import FLAGS, add_word, members, stats, term
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import PATIENCE, LocalCluster
 
@@ -24,7 +24,7 @@ def remove(cluster: LocalCluster, name: str) -> None:
 
 def test_a_dead_voter_is_not_added_and_the_cluster_goes_on(tmp_path: Path) -> None:
     """R11."""
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         before = members(cluster, leader), stats(cluster, leader)["latest_configuration_index"]
@@ -37,7 +37,7 @@ def test_a_dead_voter_is_not_added_and_the_cluster_goes_on(tmp_path: Path) -> No
 
 def test_a_cluster_of_one_does_not_lose_its_quorum_to_a_dead_voter(tmp_path: Path) -> None:
     """R11; a dead nonvoter may be added, since it counts for nothing."""
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         address = cluster.nodes["nodeA"].address
@@ -51,7 +51,7 @@ def test_a_cluster_of_one_does_not_lose_its_quorum_to_a_dead_voter(tmp_path: Pat
 
 def test_a_removed_leader_ends_its_process_if_so_wished_and_may_come_back(tmp_path: Path) -> None:
     """R12."""
-    with LocalCluster(tmp_path, flags=(*QUICK, "--exit_on_shutdown")) as cluster:
+    with LocalCluster(tmp_path, flags=(*FLAGS, "--exit_on_shutdown")) as cluster:
         cluster.form()
         leader = cluster.leader()
         remove(cluster, leader)
@@ -70,7 +70,7 @@ def test_a_removed_leader_ends_its_process_if_so_wished_and_may_come_back(tmp_pa
 
 def test_a_removed_follower_disturbs_nobody_and_may_come_back(tmp_path: Path) -> None:
     """R12."""
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         before = term(cluster, leader)
@@ -86,7 +86,7 @@ def test_a_removed_follower_disturbs_nobody_and_may_come_back(tmp_path: Path) ->
 
 
 def test_a_demoted_node_gets_the_log_and_its_vote_is_not_needed(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         demoted, other = (name for name in cluster.nodes if name != leader)
@@ -104,7 +104,7 @@ def test_a_demoted_node_gets_the_log_and_its_vote_is_not_needed(tmp_path: Path) 
 
 
 def test_a_new_voter_of_a_cluster_that_compacted_its_log_begins_with_a_snapshot(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=(*QUICK, "--trailing_logs", "0")) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=(*FLAGS, "--trailing_logs", "0")) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         add_word(cluster, "nodeA", "from the snapshot")
@@ -121,7 +121,7 @@ def test_a_new_voter_of_a_cluster_that_compacted_its_log_begins_with_a_snapshot(
 
 def test_a_cluster_is_replaced_node_by_node(tmp_path: Path) -> None:
     old, new = ("nodeA", "nodeB", "nodeC"), ("nodeD", "nodeE", "nodeF")
-    with LocalCluster(tmp_path, names=[*old, *new], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=[*old, *new], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         for name in old[1:]:
@@ -144,7 +144,7 @@ def test_a_cluster_is_replaced_node_by_node(tmp_path: Path) -> None:
 
 
 def test_a_change_that_expects_another_configuration_is_refused_with_the_index(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         address = cluster.nodes["nodeA"].address

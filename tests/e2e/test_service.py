@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from e2e.harness import QUICK, add_word, get_words
+from e2e.harness import FLAGS, add_word, get_words
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc, raft_admin_pb2, raft_admin_pb2_grpc
@@ -32,7 +32,7 @@ def channel(cluster: LocalCluster) -> Iterator[grpc.Channel]:
 
 
 def test_a_node_that_belongs_to_no_cluster_answers_reads_and_refuses_writes(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA")
         response = get_words(cluster, "nodeA")
         assert (response.read_at_index, list(response.best_words)) == (0, ["", "", ""])
@@ -45,7 +45,7 @@ def test_a_node_that_belongs_to_no_cluster_answers_reads_and_refuses_writes(tmp_
 
 
 def test_words_are_ordered_as_recorded(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         for word, expected in (
@@ -78,7 +78,7 @@ def test_a_linearizable_read_is_the_leaders(cluster: LocalCluster) -> None:
 
 
 def test_with_forwarding_any_node_takes_writes_and_linearizable_reads(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=(*QUICK, "--forward_to_leader")) as cluster:
+    with LocalCluster(tmp_path, flags=(*FLAGS, "--forward_to_leader")) as cluster:
         cluster.form()
         cluster.wait_until_equal()
         for name in cluster.nodes:
@@ -98,7 +98,7 @@ def test_a_word_with_a_newline_is_refused(cluster: LocalCluster) -> None:
 
 
 def test_the_largest_word_fits_and_one_byte_more_is_refused(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         add_word(cluster, leader, "x" * LARGEST_WORD, timeout=20)
@@ -114,7 +114,7 @@ def test_the_largest_word_fits_and_one_byte_more_is_refused(tmp_path: Path) -> N
 
 
 def test_ten_words_of_900_kB_at_once_do_not_wedge_the_cluster(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         with ThreadPoolExecutor(10) as pool:
@@ -177,7 +177,7 @@ def test_a_word_that_is_no_text_is_refused(channel: grpc.Channel) -> None:
 
 
 def test_bytes_through_apply_log_do_not_break_reads_or_snapshots(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path, names=["nodeA"], flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.leader()
         address = cluster.nodes["nodeA"].address
@@ -207,7 +207,7 @@ def test_an_outcome_can_be_asked_for_until_it_is_forgotten(channel: grpc.Channel
 
 def test_a_call_that_was_forwarded_once_is_not_forwarded_again(tmp_path: Path) -> None:
     """Nodes that took each other for the leader would otherwise pass it to and fro."""
-    with LocalCluster(tmp_path, flags=(*QUICK, "--forward_to_leader")) as cluster:
+    with LocalCluster(tmp_path, flags=(*FLAGS, "--forward_to_leader")) as cluster:
         cluster.form()
         with grpc.insecure_channel(cluster.nodes[follower(cluster)].address) as channel:
             stub = example_pb2_grpc.ExampleStub(channel)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import HAMMER_LINE, HAMMER_WORDS, QUICK, add_word, assert_nothing_lost, finish, progress, term
+from e2e.harness import ENGINE, FLAGS, HAMMER_LINE, HAMMER_WORDS, add_word, assert_nothing_lost, finish, progress, term
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import PATIENCE, LocalCluster
 
@@ -27,7 +27,7 @@ def form_with_patient_followers(cluster: LocalCluster) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_leader_that_is_told_to_stop_hands_over_in_the_next_term(tmp_path: Path, number: signal.Signals) -> None:
     """R20."""
-    with LocalCluster(tmp_path) as cluster:
+    with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         form_with_patient_followers(cluster)
         before = term(cluster, "nodeA")
         process = cluster.nodes["nodeA"].process
@@ -43,7 +43,7 @@ def test_a_leader_that_is_told_to_stop_hands_over_in_the_next_term(tmp_path: Pat
 
 def test_a_leader_whose_process_is_gone_is_replaced_before_any_timeout(tmp_path: Path) -> None:
     """R19."""
-    with LocalCluster(tmp_path) as cluster:
+    with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         form_with_patient_followers(cluster)
         cluster.kill("nodeA")
         successor = cluster.leader()
@@ -53,7 +53,7 @@ def test_a_leader_whose_process_is_gone_is_replaced_before_any_timeout(tmp_path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_follower_that_is_told_to_stop_leaves_leader_and_term_alone(tmp_path: Path, number: signal.Signals) -> None:
-    with LocalCluster(tmp_path, flags=QUICK) as cluster:
+    with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
         leader = cluster.leader()
         before = term(cluster, leader)
@@ -67,7 +67,7 @@ def test_a_follower_that_is_told_to_stop_leaves_leader_and_term_alone(tmp_path: 
 
 
 def test_all_nodes_may_be_restarted_one_after_the_other_under_hammer(tmp_path: Path) -> None:
-    with LocalCluster(tmp_path) as cluster:
+    with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         cluster.form()
         hammer = cluster.start_hammer()
         for beyond, name in zip((100, 500, 900), cluster.nodes, strict=True):

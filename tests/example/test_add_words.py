@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -11,17 +11,14 @@ import pytest
 from admin.scripted_raft import ScriptedRaft, serving
 from example.test_example_service import ERRORS, Node, pair
 from pyraft_lite.core.entry import ENTRY_OVERHEAD
-from pyraft_lite.core.errors import LeadershipLostError, RaftError
+from pyraft_lite.core.errors import LeadershipLostError, NotLeaderError, OverloadedError, RaftError
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
-from pyraft_lite.rpc.client import status_of
 from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordsRequest, AddWordsResponse
 from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
 from pyraft_lite.runtime.api import Leader, State
 from raftexample.application import ExampleService, WordTracker
 from raftexample.forwarding import FORWARDED
-from raftexample.word_stream import WINDOW_BYTES, WINDOW_WORDS
-
-EOF = grpc.aio.EOF  # type: ignore[attr-defined]
+from raftexample.word_stream import WINDOW_BYTES, WINDOW_WORDS, WordStream
 
 NOT_LEADER = (grpc.StatusCode.UNAVAILABLE, "node is not the leader")
 
@@ -36,11 +33,11 @@ def indexes(*values: int) -> AddWordsResponse:
 
 async def answers(call: Any) -> tuple[list[AddWordsResponse], grpc.StatusCode, str]:
     """All that a stream answers, and how it ends."""
-    received = []
+    received: list[AddWordsResponse] = []
     with contextlib.suppress(grpc.aio.AioRpcError):
-        while (response := await call.read()) is not EOF:
-            received.append(response)
-    return received, *await status_of(call)
+        async for response in call:
+            received.append(response)  # noqa: PERF401 (an error must not take those before it away)
+    return received, await call.code(), await call.details()
 
 
 class Held:
@@ -106,10 +103,9 @@ async def test_a_client_may_wait_for_each_answer() -> None:
         call = example.AddWords()
         for index in (1, 2, 3):
             await call.write(request("word"))
-            assert await call.read() == indexes(index)
+            assert await anext(aiter(call)) == indexes(index)
         await call.done_writing()
-        assert await call.read() is EOF
-        assert await call.code() is grpc.StatusCode.OK
+        assert await answers(call) == ([], grpc.StatusCode.OK, "")
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
@@ -123,7 +119,7 @@ async def test_a_bad_word_is_named_and_nothing_of_its_request_is_added(word: str
     async with node.stub() as example:
         with pytest.raises(grpc.aio.AioRpcError) as alone:
             await example.AddWord(AddWordRequest(word=word))
-        call = example.AddWords([request("before"), request("good", word), request("after")])
+        call = example.AddWords([request("before"), request("good", word)])
         text = f"word 2 of request 2: {alone.value.details()}"
         assert await answers(call) == ([indexes(1)], grpc.StatusCode.INVALID_ARGUMENT, text)
     assert alone.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -164,6 +160,25 @@ async def test_the_first_failure_ends_the_stream_after_the_answers_before_it(
         assert await answers(call) == ([indexes(1)], code, str(error))
 
 
+async def test_a_request_that_the_node_has_no_room_for_waits_and_keeps_its_place() -> None:
+    node = Node()
+    refused: list[tuple[bytes, ...]] = []
+    apply_all = node.raft.apply_all
+
+    def refuse_first(commands: Sequence[bytes]) -> Any:
+        if len(refused) < 3:
+            refused.append(tuple(commands))
+            raise OverloadedError("full")
+        return apply_all(commands)
+
+    node.raft.apply_all = refuse_first  # type: ignore[method-assign]
+    async with node.stub() as example:
+        call = example.AddWords([request("one", "two"), request("three")])
+        assert await answers(call) == ([indexes(1, 2), indexes(3)], grpc.StatusCode.OK, "")
+    assert refused == [(b"one", b"two")] * 3
+    assert [call[1] for call in node.raft.calls] == [b"one", b"two", b"three"]
+
+
 # -- leadership --------------------------------------------------------------------------------------------------------
 
 
@@ -178,10 +193,23 @@ async def test_an_idle_stream_ends_when_leadership_does(state: State) -> None:
     async with node.stub() as example:
         call = example.AddWords()
         await call.write(request("word"))
-        assert await call.read() == indexes(1)
+        assert await anext(aiter(call)) == indexes(1)
         node.raft.become(state)
         assert await answers(call) == ([], *NOT_LEADER)
     assert node.raft.observers == []
+
+
+async def test_a_stream_that_is_closed_as_soon_as_it_is_there_ends() -> None:
+    """Before its reader has taken a step."""
+
+    async def nothing() -> AsyncIterator[AddWordsRequest]:
+        await asyncio.Event().wait()
+        yield request()
+
+    stream = WordStream(ScriptedRaft(), nothing(), asyncio.Lock())
+    stream.close(NotLeaderError())
+    with pytest.raises(NotLeaderError):
+        await anext(stream.responses())
 
 
 async def test_what_was_taken_in_is_answered_after_leadership_ended() -> None:
@@ -299,7 +327,7 @@ async def test_each_answer_of_a_forwarded_stream_comes_when_it_is_there() -> Non
         call = example.AddWords()
         for index in (1, 2, 3):
             await call.write(request("word"))
-            assert await call.read() == indexes(index)
+            assert await anext(aiter(call)) == indexes(index)
         call.cancel()
 
 
@@ -312,12 +340,12 @@ async def test_a_follower_that_knows_no_leader_or_got_a_forwarded_stream_refuses
 
 async def test_the_end_of_the_leaders_stream_is_that_of_the_forwarded_one() -> None:
     async with pair() as (_, leader, example):
-        call = example.AddWords([request("good"), request("two\nlines"), request("word")])
+        call = example.AddWords([request("good"), request("two\nlines")])
         text = "word 1 of request 2: invalid word: it must not hold a newline"
         assert await answers(call) == ([indexes(1)], grpc.StatusCode.INVALID_ARGUMENT, text)
         call = example.AddWords()
         await call.write(request("good"))
-        assert await call.read() == indexes(2)
+        assert await anext(aiter(call)) == indexes(2)
         leader.raft.become(State.FOLLOWER)
         assert await answers(call) == ([], *NOT_LEADER)
 
@@ -327,7 +355,7 @@ async def test_a_forwarded_stream_ends_when_its_follower_has_another_leader() ->
     async with pair() as (follower, _, example):
         call = example.AddWords()
         await call.write(request("word"))
-        assert await call.read() == indexes(1)
+        assert await anext(aiter(call)) == indexes(1)
         follower.raft.leader = Leader("another", "127.0.0.1:1")
         follower.raft.become(State.FOLLOWER)
         assert await answers(call) == ([], *NOT_LEADER)

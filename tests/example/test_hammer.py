@@ -1,8 +1,10 @@
 """hammer as a program, against nodes that do what a test tells them."""
 
 import asyncio
+import json
 import os
 import pty
+import re
 from collections.abc import Callable
 
 import grpc
@@ -148,6 +150,126 @@ async def test_a_bad_target_is_named_with_what_would_be_right(target: str) -> No
         "",
         f"hammer: invalid target {target!r}: want host:port, dns:///host:port or multi:///host:port,host:port,…\n",
     )
+
+
+@pytest.mark.parametrize("concurrency", ["1", "10", "100"])
+@pytest.mark.parametrize("mode", ["unary", "stream"])
+async def test_the_same_words_are_added_by_so_many_callers_or_streams(mode: str, concurrency: str) -> None:
+    cluster = Cluster()
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        result = await run("hammer", "--target", address, "--mode", mode, "--concurrency", concurrency)
+    assert result == (0, LINE.format(1999), "")
+    assert len(cluster.log) == 1999
+    assert set(cluster.log) == ALL_WORDS
+
+
+async def test_leadership_may_move_while_words_are_streamed() -> None:
+    cluster = Cluster(2)
+
+    def moves_to(number: int) -> Callable[[], RaftError]:
+        def move() -> RaftError:
+            cluster.lead(number)
+            return LeadershipLostError()
+
+        return move
+
+    cluster.at = {100: moves_to(1), 500: moves_to(0), 501: moves_to(1), 1990: moves_to(0)}
+    async with (
+        serving(cluster.nodes[0], cluster.service(0)) as one,
+        serving(cluster.nodes[1], cluster.service(1)) as other,
+    ):
+        code, output, errors = await run("hammer", "--target", f"multi:///{one},{other}", "--mode", "stream")
+    assert (code, errors) == (0, "")
+    # Those whose answers were lost are there twice.
+    longest = f'best_words:"{number_word(1999)}" '
+    assert output.startswith(f"read_at_index:{len(cluster.log)} {longest}")
+    assert set(cluster.log) == ALL_WORDS
+    assert not cluster.at
+
+
+async def test_a_streamed_word_that_finally_fails_is_named_with_the_reason() -> None:
+    cluster = Cluster()
+    cluster.at = {1000: lambda: CommandTooLargeError("too large")}
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        code, output, errors = await run("hammer", "--target", address, "--mode", "stream", "--concurrency", "1")
+    assert (code, output) == (1, "")
+    assert errors == f'hammer: AddWords("{number_word(1001)}", …) failed: INVALID_ARGUMENT: too large\n'
+
+
+@pytest.mark.parametrize("mode", ["unary", "stream"])
+async def test_words_are_added_for_a_while_and_the_figures_printed(mode: str) -> None:
+    cluster = Cluster()
+    flags = ("--mode", mode, "--duration", "0.3", "--size", "20")
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        code, output, errors = await run("hammer", "--target", address, *flags)
+        assert (code, errors) == (0, "")
+        figures = re.fullmatch(
+            r"acknowledged:(\d+) words_per_second:([\d.]+) p50_ms:([\d.]+) p99_ms:([\d.]+) errors:0\n", output
+        )
+        assert figures
+        assert int(figures[1]) == len(cluster.log) == len(set(cluster.log)) > 0
+        assert all(float(figure) > 0 for figure in figures.groups())
+        assert {len(word) for word in cluster.log} == {20}
+        before = len(cluster.log)
+        code, output, errors = await run("hammer", "--target", address, *flags, "--json")
+    assert (code, errors) == (0, "")
+    summary = json.loads(output)
+    assert summary["acknowledged"] == len(cluster.log) - before
+    assert list(summary) == ["acknowledged", "words_per_second", "p50_ms", "p99_ms", "errors", "first_error"]
+    assert (summary["errors"], summary["first_error"]) == (0, "")
+
+
+@pytest.mark.parametrize("mode", ["unary", "stream"])
+async def test_at_a_rate_there_are_exactly_the_words_that_were_due(mode: str) -> None:
+    cluster = Cluster()
+    flags = ("--mode", mode, "--duration", "0.5", "--rate", "400", "--json")
+    async with serving(cluster.nodes[0], cluster.service(0)) as address:
+        code, output, errors = await run("hammer", "--target", address, *flags)
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["acknowledged"] == len(cluster.log) == 200
+    assert {len(word) for word in cluster.log} == {16}
+
+
+async def test_words_that_fail_are_counted_and_the_first_is_explained() -> None:
+    follower = ScriptedRaft(State.FOLLOWER)
+    for mode, name in (("unary", 'AddWord("xx1")'), ("stream", 'AddWords("xx1", …)')):
+        flags = ("--mode", mode, "--duration", "0.2", "--timeout", "0.3", "--concurrency", "1", "--size", "3")
+        async with serving(follower) as address:
+            code, output, errors = await run("hammer", "--target", address, *flags)
+        assert code == 1
+        assert re.fullmatch(r"acknowledged:0 words_per_second:0.0 p50_ms:None p99_ms:None errors:[1-9]\d*\n", output)
+        assert re.fullmatch(r"hammer: \d+ words failed, the first thus: (.+)\n", errors)
+        assert f"{name} failed: no " in errors
+
+
+async def test_what_can_not_succeed_ends_it_at_once() -> None:
+    async with serving(ScriptedRaft()) as address:  # serves no Example
+        for mode, name in (("unary", "AddWord"), ("stream", "AddWords")):
+            code, output, errors = await run("hammer", "--target", address, "--mode", mode, "--duration", "60")
+            assert (code, output) == (1, "")
+            assert errors.startswith(f'hammer: {name}("xxxxxxxxxx')
+            assert errors.endswith("failed: UNIMPLEMENTED: Method not found!\n")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--mode", "both"], ["--concurrency", "0"], ["--duration", "0"], ["--duration", "1", "--rate", "0"]]
+    + [["--duration", "1", "--size", str(size)] for size in (0, 4 * 1024 * 1024)],
+)
+async def test_a_value_out_of_range_is_named_with_what_would_be_right(flags: list[str]) -> None:
+    code, output, errors = await run("hammer", *flags)
+    assert (code, output) == (2, "")
+    last = errors.splitlines()[-1]
+    assert last.startswith(f"Error: Invalid value for '{flags[-2]}': ")
+    assert "range" in last or "'unary', 'stream'" in last
+
+
+@pytest.mark.parametrize("flags", [["--rate", "5"], ["--size", "5"], ["--json"]])
+async def test_what_goes_with_a_duration_only_says_so(flags: list[str]) -> None:
+    code, output, errors = await run("hammer", *flags)
+    assert (code, output) == (2, "")
+    expected = f"Error: {flags[0]} needs --duration: without it, hammer adds the words for 1 to 1999"
+    assert errors.splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("flags", [["--nope"], ["--timeout", "nan"], ["--timeout", "0"], ["argument"]])

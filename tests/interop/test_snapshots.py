@@ -4,12 +4,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mixed_cluster import PATIENT, MixedCluster, is_go
+from mixed_cluster import SLOW_TO_STEP_DOWN, MixedCluster, is_go
 from writer import Writer
 
 from raftexample.local_cluster import LocalNode
 
-SNAPSHOTS_BY_HAND = (*PATIENT, "--snapshot_threshold", "1000000", "--trailing_logs", "5", "--max_append_entries", "1")
+SNAPSHOTS_BY_HAND = (
+    *SLOW_TO_STEP_DOWN,
+    "--snapshot_threshold",
+    "1000000",
+    "--trailing_logs",
+    "5",
+    "--max_append_entries",
+    "1",
+)
 """The one snapshot in a follower's directory is then one that was installed; the leader can't help sending it; and
 entries of some MiB go one by one, which hashicorp/raft does not see to by itself."""
 

@@ -41,6 +41,8 @@ class EchoService:
     async def compressed(self, request: bytes, context: CallContext) -> bytes:
         context.set_compression(grpc.Compression.Gzip)
         await context.send_initial_metadata(())  # Without it grpcio does not compress a single response.
+        if request.startswith(b"plain"):
+            context.disable_next_message_compression()
         return request
 
     async def status(self, request: bytes, context: CallContext) -> bytes:

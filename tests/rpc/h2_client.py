@@ -1,7 +1,7 @@
 """An HTTP/2 client that sends whatever a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -19,6 +19,9 @@ GRPC = {
     b"te": b"trailers",
 }
 """The headers of a gRPC request, all but ``:path``."""
+
+FRAME_HEADER = 9
+GOAWAY = 7
 
 
 @dataclass
@@ -56,6 +59,9 @@ class H2Client:
     Args:
         reader, writer: What it goes over.
         window: How much the server may send on a stream before the test has read it, in bytes.
+
+    Attributes:
+        last_stream: The last stream that the server will answer, once it has said that it goes away.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, window: int) -> None:
@@ -69,6 +75,8 @@ class H2Client:
         self._reader = reader
         self._writer = writer
         self._answers: dict[int, Answer] = {}
+        self._received = b""
+        self.last_stream: int | None = None
 
     async def request(
         self,
@@ -126,8 +134,17 @@ class H2Client:
 
     async def answer(self, stream: int) -> Answer:
         """Waits until the server has ended the stream."""
-        while not self._answers[stream].ended:
+        answer = self._answers[stream]
+        await self.until(lambda: answer.ended)
+        return answer
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Takes in what comes until the condition holds."""
+        while not condition():
             await self._exchange()
+
+    def so_far(self, stream: int) -> Answer:
+        """What has come on a stream until now."""
         return self._answers[stream]
 
     def drop(self) -> None:
@@ -143,7 +160,18 @@ class H2Client:
         received = await self._reader.read(1 << 16)
         if not received:
             raise ConnectionError("the server closed the connection")
-        for event in self._h2.receive_data(received):
+        self._received += received
+        events = []
+        while len(self._received) >= FRAME_HEADER:
+            end = FRAME_HEADER + int.from_bytes(self._received[:3], "big")
+            if len(self._received) < end:
+                break
+            frame, self._received = self._received[:end], self._received[end:]
+            if frame[3] == GOAWAY:  # After which h2 would do nothing more, though streams may go on.
+                self._go_away(frame[FRAME_HEADER:])
+            else:
+                events += self._h2.receive_data(frame)
+        for event in events:
             match event:
                 case h2.events.ResponseReceived(stream_id=stream, headers=headers):
                     self._answers[stream].headers = dict(headers)
@@ -159,8 +187,11 @@ class H2Client:
                         self._answers[stream].ended = True
                 case h2.events.StreamEnded(stream_id=stream):
                     self._answers[stream].ended = True
-                case h2.events.ConnectionTerminated(error_code=code):
-                    raise ConnectionError(f"the server sent GOAWAY with error code {code}")
+
+    def _go_away(self, payload: bytes) -> None:
+        self.last_stream = int.from_bytes(payload[:4], "big")
+        if code := int.from_bytes(payload[4:8], "big"):
+            raise ConnectionError(f"the server sent GOAWAY with error code {code}")
 
 
 @asynccontextmanager

@@ -5,13 +5,11 @@ The cases are those of grpc's doc/interop-test-descriptions.md that need neither
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 from echo_service import INITIAL, TRAILING, EchoService, echoing
 
-from pyraft_lite.rpc.client import RETRIED
 from pyraft_lite.rpc.engine import ServerEngine, available_engines, new_engine
 from pyraft_lite.rpc.h2corn_engine import H2cornEngine
 
@@ -41,17 +39,11 @@ class Client:
         return self.channel.stream_stream(f"/test.Echo/{name}")(requests, **options)
 
 
-@asynccontextmanager
-async def client_of(name: str) -> AsyncIterator[Client]:
-    engine = new_engine(name)
-    async with echoing(engine) as (service, address), grpc.aio.insecure_channel(address) as channel:
-        yield Client(engine, address, channel, service)
-
-
 @pytest.fixture(params=available_engines())
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    async with client_of(request.param) as client:
-        yield client
+    engine = new_engine(request.param)
+    async with echoing(engine) as (service, address), grpc.aio.insecure_channel(address) as channel:
+        yield Client(engine, address, channel, service)
 
 
 async def responses_of(call) -> list[bytes]:  # type: ignore[no-untyped-def]
@@ -329,49 +321,3 @@ async def test_a_servicer_that_does_not_read_stops_the_client(client: Client) ->
     assert await client.unary("Echo", bytes(1 << 20)) == bytes(1 << 20)
     writing.cancel()
     call.cancel()
-
-
-# -- the end ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", available_engines())
-async def test_a_call_under_way_may_end_within_the_grace(name: str) -> None:
-    engine = new_engine(name, grace=30)
-    async with echoing(engine) as (service, address), grpc.aio.insecure_channel(address) as channel:
-        call = asyncio.ensure_future(channel.unary_unary("/test.Echo/Sleep")(b"in time"))
-        await service.started.wait()
-        stopping = asyncio.create_task(engine.stop())
-        await asyncio.sleep(0)
-        # No more calls, neither on this connection nor on a new one.
-        async with grpc.aio.insecure_channel(address, (("grpc.use_local_subchannel_pool", 1),)) as other:
-            for each in (channel, other):
-                while (code := await each.unary_unary("/test.Echo/Echo")(b"").code()) is OK:
-                    pass
-                assert code in RETRIED
-        service.release.set()
-        assert await call == b"in time"
-        await stopping
-
-
-@pytest.mark.parametrize("name", available_engines())
-async def test_what_does_not_end_within_the_grace_is_cancelled(name: str) -> None:
-    async with client_of(name) as client:
-        calls = [asyncio.ensure_future(client.unary("Sleep"))]
-        await client.service.started.wait()
-    assert await client.service.ended == "cancelled"
-    with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
-        await calls[0]
-
-
-@pytest.mark.parametrize("name", available_engines())
-async def test_a_call_that_does_not_let_itself_be_cancelled_does_not_keep_the_engine_from_stopping(name: str) -> None:
-    engine = new_engine(name, grace=0.1)
-    async with echoing(engine) as (service, address), grpc.aio.insecure_channel(address) as channel:
-        call = asyncio.ensure_future(channel.unary_unary("/test.Echo/IgnoreCancellation")(b""))
-        await service.started.wait()
-        await engine.stop()
-        assert not service.ended.done()
-        service.release.set()
-        assert await service.ended == "released"
-        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
-            await call

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -11,7 +12,7 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import ShutdownError
 from pyraft_lite.core.messages import AppendEntriesRequest, Request, Response
 from pyraft_lite.rpc import wire
-from pyraft_lite.rpc.append_stream import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT
+from pyraft_lite.rpc.append_stream import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT, AppendStream
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.transport import Deadlines
@@ -261,6 +262,16 @@ async def test_a_closing_node_answers_what_it_took_in_and_ends_the_stream() -> N
         with pytest.raises(TransportError) as failure:
             await pipeline.send(append(2))
         assert failure.value.kind is FailureKind.UNREACHABLE
+
+
+async def test_a_stream_that_is_closed_before_it_began_ends() -> None:
+    async def silence() -> AsyncIterator[pb.AppendEntriesRequest]:
+        await asyncio.Event().wait()
+        yield pb.AppendEntriesRequest()
+
+    stream = AppendStream(Handler(), silence())
+    stream.close()
+    assert [response async for response in stream.responses()] == []
 
 
 async def test_large_appends_flow() -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from raft_cluster import WatchedStore, cluster
 
-from pyraft_lite.core.errors import CommandTooLargeError, LeadershipLostError, NotLeaderError, ShutdownError
+from pyraft_lite.core.errors import (
+    CommandTooLargeError,
+    LeadershipLostError,
+    NotLeaderError,
+    OverloadedError,
+    ShutdownError,
+)
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 
 COMMANDS = [b"%d" % number for number in range(300)]
@@ -91,3 +97,32 @@ async def test_a_batch_that_is_not_applied_when_the_node_stops_fails(tmp_path: P
         await stopping
         with pytest.raises((LeadershipLostError, ShutdownError)):
             await batch
+
+
+async def test_batches_are_refused_beyond_the_limit_and_single_commands_have_room_of_their_own(tmp_path: Path) -> None:
+    async with cluster(tmp_path, 1, max_proposals=4, max_proposal_bytes=1000) as members:
+        node = members["node1"]
+        node.journal.gate.clear()
+        batches = [node.raft.apply_all(COMMANDS[:3]), node.raft.apply_all(COMMANDS[3:6])]
+        for commands in (COMMANDS[6:9], []):
+            with pytest.raises(OverloadedError, match=r"^overloaded: the limit of 4 proposals in batches under way"):
+                node.raft.apply_all(commands)
+        single = asyncio.create_task(node.raft.apply(b"single"))
+        await asyncio.sleep(0)
+        node.journal.gate.set()
+        await asyncio.gather(*batches, single)
+        await node.raft.apply_all(COMMANDS[6:9])
+        assert node.journal.commands == [*COMMANDS[:6], b"single", *COMMANDS[6:9]]
+        large = [node.raft.apply_all([bytes(800)]) for _ in range(2)]
+        with pytest.raises(OverloadedError, match=r"^overloaded: the limit of 1000 bytes of proposals in batches"):
+            node.raft.apply_all([b"x"])
+        await asyncio.gather(*large)
+
+
+async def test_a_batch_leaves_its_room_when_it_fails(tmp_path: Path) -> None:
+    async with cluster(tmp_path, 1, max_proposals=4, max_proposal_bytes=1000) as members:
+        node = members["node1"]
+        for _ in range(5):
+            with pytest.raises(CommandTooLargeError):
+                await node.raft.apply_all([b"fits", bytes(MAX_MESSAGE_BYTES), b"fits"])
+            await node.raft.barrier()

@@ -278,6 +278,34 @@ def test_a_long_log_is_opened_without_reading_it(tmp_path: Path, counted: Counte
     store.close()
 
 
+def test_what_lmdb_shares_the_rest_of_a_leaf_with_is_looked_at_too(tmp_path: Path, counted: Counter[str]) -> None:
+    store = LmdbStore(tmp_path)
+    store.append(run(1, 1000, 300))
+    store.close()
+    store = LmdbStore(tmp_path)
+    store.truncate(700)
+    store.compact(300, 300)
+    counted.clear()
+    assert store.entries(301, 319, 1 << 30) == run(301, 319, 300)
+    assert store.entries(685, 699, 1 << 30) == run(685, 699, 300)
+    assert counted["pages"] == 0, "a leaf has 11 entries: those cut, and their neighbours, were seen"
+    store.entries(320, 684, 1 << 30)
+    assert counted["pages"] > 20, "the others were left alone"
+    store.close()
+
+
+def test_a_log_that_was_dropped_and_begun_anew_is_not_taken_for_the_old_one(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    store.append(run(1, 1000))
+    store.close()
+    store = LmdbStore(tmp_path)
+    store.truncate(1)
+    for first in range(1, 1000, 10):  # into the pages that are free now
+        store.append(run(first, first + 9, 500))
+    assert store.entries(1, 1000, 1 << 30) == run(1, 1000, 500)
+    store.close()
+
+
 @pytest.mark.parametrize("map_size", [64 * 1024, lmdb_store.MAP_SIZE])
 def test_a_database_of_format_1_becomes_one_of_format_2(tmp_path: Path, map_size: int) -> None:
     directory = tmp_path / "node"

@@ -58,6 +58,33 @@ print(LmdbStore(directory).last_index())
 """
 
 
+# How large the file is, and how much of it counts as memory after all was read, and after all was compacted.
+MEASURE = """
+from pyraft_lite.storage import lmdb_store
+lmdb_store.TOUCHED_BYTES = 1024 * 1024
+size = int(sys.stdin.readline())
+count = 45_000_000 // (size + 64)
+store = LmdbStore(directory)
+for first in range(1, count + 1, 1000):
+    store.append([Entry(i, 1, EntryType.COMMAND, bytes(size)) for i in range(first, min(first + 1000, count + 1))])
+store.close()
+def mapped():
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("RssFile"))
+before = mapped()
+store = LmdbStore(directory)
+print((directory / "data.mdb").stat().st_size)
+index = 1
+while index <= count:
+    index = store.entries(index, count, 100_000)[-1].index + 1
+print(mapped() - before)
+store.close()
+store = LmdbStore(directory)
+while store.compact(count - 1, 512):
+    pass
+print(mapped() - before)
+"""
+
+
 def start(program: str, directory: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-u", "-c", HEAD + program, str(directory)],
@@ -117,6 +144,19 @@ def test_a_write_the_disk_has_no_room_for_is_undone_whole_and_said(tmp_path: Pat
     assert error.startswith(f"cannot write to the database in {tmp_path}: ")
     assert "File too large" in error or "the disk is full" in error
     assert after == ["10 None 10", "1000"]
+
+
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_what_was_read_or_compacted_does_not_stay_in_memory(tmp_path: Path, size: int) -> None:
+    """Every page of the map that was looked at counts as the process's memory, though it is the kernel's cache."""
+    with start(MEASURE, tmp_path) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{size}\n")
+        output, _ = process.communicate()
+    whole, read, compacted = map(int, output.split())
+    assert whole > 40_000_000
+    assert read < 15_000_000
+    assert compacted < 15_000_000
 
 
 def test_the_map_grows_beside_readers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,66 @@ def test_all_bytes_are_synced_before_the_snapshot_gets_its_name(
         ("rename", 0),
         ("snapshots", 0),
     ]
+
+
+def test_a_large_snapshot_is_made_durable_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "_SYNC_BYTES", 100_000)
+    synced: list[int] = []
+    fdatasync, fsync = os.fdatasync, os.fsync
+
+    def noted(sync: Callable[[int], None], descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: noted(fdatasync, descriptor))
+    sink = begin(FileSnapshotStore(tmp_path))
+    for _ in range(10):
+        sink.write(bytes(60_000))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: noted(fsync, descriptor))
+    meta = sink.close()
+    assert len(synced) == 5 + 4, "state.bin, meta.json and two directories at the end"
+    assert synced[:5] == sorted(synced[:5])
+    assert synced[0] >= 100_000
+    assert synced[5] == meta.size == 600_000
+
+
+@pytest.mark.parametrize("then", ["more is written", "it is closed"])
+def test_a_piece_that_can_not_be_made_durable_fails_the_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """The kernel tells of a failed write once only, so it must not be lost that it did."""
+    monkeypatch.setattr(snapshots, "_SYNC_BYTES", 100_000)
+    sink = begin(FileSnapshotStore(tmp_path))
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fdatasync", broken)
+        sink.write(bytes(100_000))
+        with pytest.raises(StorageError, match=f"cannot write snapshot {tmp_path}/snapshots/{sink.id}: Input/output"):
+            sink.write(bytes(100_000)) if then == "more is written" else sink.close()
+    assert files(tmp_path) == []
+
+
+def test_a_snapshot_is_not_cancelled_while_a_piece_is_being_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its descriptor would be closed, and might be another file's by the time it is used."""
+    monkeypatch.setattr(snapshots, "_SYNC_BYTES", 100_000)
+    gate = threading.Event()
+    names: list[str] = []
+
+    def slow(descriptor: int) -> None:
+        gate.wait()
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    sink = begin(FileSnapshotStore(tmp_path))
+    sink.write(bytes(100_000))
+    cancelling = threading.Thread(target=sink.cancel)
+    cancelling.start()
+    cancelling.join(0.1)  # it would have ended by now, if it ended
+    gate.set()
+    cancelling.join()
+    assert names == ["state.bin"]
+    assert files(tmp_path) == []
 
 
 def broken(*_: object, **__: object) -> NoReturn:

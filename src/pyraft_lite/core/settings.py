@@ -46,7 +46,7 @@ class Settings:
     leader_lease_timeout: float = 0.5
     commit_timeout: float = 0.05
     max_append_entries: int = MAX_APPEND_ENTRIES
-    max_in_flight: int = 4
+    max_in_flight: int = 2
     trailing_logs: int = 10240
     lease_reads: bool = False
     clock_drift: float = 0.1

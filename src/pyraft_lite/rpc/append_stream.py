@@ -26,6 +26,7 @@ class AppendStream:
         self._bytes = 0
         self._answered = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda _: self._started.put_nowait(None))
 
     def close(self) -> None:
         """Ends the stream once what was taken in is answered."""
@@ -52,19 +53,16 @@ class AppendStream:
             await self._drop()
 
     async def _read(self) -> None:
-        """Starts requests until the stream ends; None in the queue says that it has."""
-        try:
-            async for message in self._messages:
-                request = wire.decode_append_request(message)
-                while self._count >= MAX_IN_FLIGHT or self._bytes >= MAX_BYTES_IN_FLIGHT:
-                    self._answered.clear()
-                    await self._answered.wait()
-                size = message.ByteSize()
-                self._count += 1
-                self._bytes += size
-                self._started.put_nowait((asyncio.ensure_future(self._handler.handle(request)), size))
-        finally:
-            self._started.put_nowait(None)
+        """Starts requests until the stream ends; None in the queue will say that it has."""
+        async for message in self._messages:
+            request = wire.decode_append_request(message)
+            while self._count >= MAX_IN_FLIGHT or self._bytes >= MAX_BYTES_IN_FLIGHT:
+                self._answered.clear()
+                await self._answered.wait()
+            size = message.ByteSize()
+            self._count += 1
+            self._bytes += size
+            self._started.put_nowait((asyncio.ensure_future(self._handler.handle(request)), size))
 
     async def _drop(self) -> None:
         """Cancels what nobody waits for any more."""

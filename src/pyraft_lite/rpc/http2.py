@@ -143,7 +143,8 @@ class ClientStream:
 
     def _take_frame(self, kind: int, flags: int, stream: int, payload: bytes, events: list[Event]) -> None:
         if (kind == _CONTINUATION) != (self._head_block is not None):
-            raise ProtocolError(f"a frame of type {kind} where headers {'go on' if self._head_block else 'begin'}")
+            state = "begin" if self._head_block is None else "go on"
+            raise ProtocolError(f"a frame of type {kind} where headers {state}")
         if stream not in (0, STREAM):
             raise ProtocolError(f"a frame for stream {stream}, which we have not opened")
         match kind:
@@ -198,8 +199,6 @@ class ClientStream:
     def _acknowledge(self, size: int) -> None:
         """Makes room for more, of the stream and of the connection, once half of it is used up."""
         self._consumed += size
-        if self._consumed > WINDOW:
-            raise ProtocolError("more data than there was room for")
         if self._consumed > WINDOW // 2:
             for stream in (0, STREAM):
                 self._frame(_WINDOW_UPDATE, 0, stream, _NUMBER.pack(self._consumed))

@@ -8,9 +8,9 @@ from pyraft_lite.runtime.limit import Limit
 
 
 class Batch:
-    """A token of the core that all proposals of a batch share: somebody waits until each has its outcome.
+    """A token of the core that all proposals of a batch share: somebody waits for all their outcomes.
 
-    All count as under way until the last has one, as with ``Operation``.
+    It counts as under way until each has one, even if whoever waited has given up: what it stands for is still queued.
 
     Attributes:
         future: What is waited for: the outcomes in the order of the log, or the error of the first that failed.
@@ -19,35 +19,35 @@ class Batch:
     __slots__ = ("_applied", "_count", "_limit", "_open", "_size", "future")
 
     def __init__(self, limit: Limit, count: int, size: int) -> None:
-        """``count`` proposals have this token, and ``size`` bytes together.
+        """``count`` proposals of ``size`` bytes in all have this token; takes room for them.
 
         Raises:
             OverloadedError: ``limit`` is reached.
         """
         limit.enter(size, count)
+        self._limit = limit
+        self._size = size
+        self._open = count
         self.future: asyncio.Future[list[Applied]] = asyncio.get_running_loop().create_future()
         self._applied: list[Applied] = []
-        self._limit = limit
         self._count = count
-        self._open = count
-        self._size = size
         if not count:
             self.future.set_result([])
 
     def resolve(self, applied: Applied) -> None:
         """The next of them is applied: the log, and so the state machine, keeps their order."""
         self._applied.append(applied)
+        self._end_one()
         if len(self._applied) == self._count and not self.future.done():
             self.future.set_result(self._applied)
-        self._ended()
 
     def reject(self, error: RaftError) -> None:
         """One of them failed."""
+        self._end_one()
         if not self.future.done():  # whoever waited may have given up, and others may have failed before
             self.future.set_exception(error)
-        self._ended()
 
-    def _ended(self) -> None:
+    def _end_one(self) -> None:
         self._open -= 1
         if not self._open:
             self._limit.leave(self._size, self._count)

@@ -21,8 +21,9 @@ class Config:
         apply_on_loop: Call the state machine's ``apply`` on the event loop, without a thread's detour. For one that
             takes microseconds and never blocks: while it works, nothing else does, heartbeats included.
         max_proposals: How many proposals may be under way, from :meth:`Raft.apply` until the state machine has applied
-            them; more are refused (OverloadedError). The default fills all messages that may be under way to a
-            follower, and is done in a fraction of a second; more would only wait.
+            them; more are refused (OverloadedError). Those of :meth:`Raft.apply_all` are counted apart. The default
+            fills all messages that may be under way to a follower, and is done in a fraction of a second; more would
+            only wait.
         max_proposal_bytes: No more proposals are taken in while those under way hold so many bytes.
         max_reads: How many reads may be under way.
 

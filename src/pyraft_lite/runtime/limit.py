@@ -10,9 +10,9 @@ class Limit:
 
     Args:
         what: What is counted, in the plural, as errors name it.
-        most: How many may be under way.
-        most_bytes: Nothing more is taken in while what is under way holds so many bytes. So what comes always fits if
-            nothing else is under way, and the last to come may go beyond either.
+        most: Nothing more is taken in while so many are under way.
+        most_bytes: Nor while what is under way holds so many bytes. So one thing, or one batch of them, always fits if
+            nothing else is under way, and the last one may go beyond.
     """
 
     __slots__ = ("_most", "_most_bytes", "_what", "bytes", "count")
@@ -25,7 +25,7 @@ class Limit:
         self.bytes = 0
 
     def enter(self, size: int = 0, count: int = 1) -> None:
-        """Counts one more, of ``size`` bytes; or ``count`` that come together and have so many bytes in all.
+        """Counts one more, or ``count`` together, of ``size`` bytes.
 
         Raises:
             OverloadedError: there is no room; nothing was counted.
@@ -40,7 +40,7 @@ class Limit:
         self.bytes += size
 
     def leave(self, size: int = 0, count: int = 1) -> None:
-        """What entered so has ended."""
+        """What entered has ended."""
         self.count -= count
         self.bytes -= size
 

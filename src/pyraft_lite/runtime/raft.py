@@ -90,6 +90,8 @@ class Raft:
         self._stepping = False
         self._proposals: list[events.Proposal] = []
         self._proposed = Limit("proposals", config.max_proposals, config.max_proposal_bytes)
+        # Apart, since whoever sends batches can wait, and would leave no room for whoever can't.
+        self._batched = Limit("proposals in batches", config.max_proposals, config.max_proposal_bytes)
         self._reads = Limit("reads", config.max_reads)
         self._changes = Limit("membership changes", MAX_QUEUED)
         self._transfers = Limit("leadership transfers", MAX_QUEUED)
@@ -144,7 +146,7 @@ class Raft:
         return await self._propose(EntryType.COMMAND, data, extensions)
 
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
-        batch = Batch(self._proposed, len(commands), sum(map(len, commands)))
+        batch = Batch(self._batched, len(commands), sum(map(len, commands)))
         self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
         return batch.future
 
@@ -276,7 +278,7 @@ class Raft:
         try:
             now = asyncio.get_running_loop().time
             while self._inbox:
-                for effect in self._core.step(self._inbox.pop(0), now()):
+                for effect in _sends_first(self._core.step(self._inbox.pop(0), now())):
                     self._carry_out(effect)
         finally:
             self._stepping = False
@@ -471,6 +473,17 @@ class Raft:
         await self._transport.close()
         await self._writer.close()
         await self._fsm.close(ShutdownError())
+
+
+def _sends_first(step: list[effects.Effect]) -> list[effects.Effect]:
+    """A step's effects, its write behind what it sends: the peers' writes begin only when they hear of them, and our
+    own thread would fight for the interpreter with whoever sends. (There is no order between disk and network.)"""
+    if not step or not isinstance(step[0], effects.Write):
+        return step
+    sent = [at for at, effect in enumerate(step) if isinstance(effect, effects.Send)]
+    if sent:
+        step.insert(sent[-1], step.pop(0))
+    return step
 
 
 def _operation(token: events.Token) -> Operation:

@@ -39,9 +39,11 @@ CHECKED_ENTRIES = 64
 TOUCHED_BYTES = 32 * 1024 * 1024
 """How much of the map is looked at until it is mapped anew, in bytes."""
 
-PAGE_BYTES = 4096
-COMMIT_PAGES = 8
-"""How many pages a commit looks at, about."""
+COMMIT_BYTES = 32 * 1024
+"""How much of the map a commit looks at, about."""
+
+WINDOW_BYTES = 64 * 1024
+"""How much the kernel maps where one page is looked at, at most."""
 
 _Operation = Callable[[lmdb.Transaction], None]
 
@@ -225,6 +227,10 @@ class LmdbStore:
     def _deletion(self, first: int, last: int) -> _Operation:
         self._check_leaves(first, last)
         low, high = encode_index(first), encode_index(last)
+        with self._reading("the log") as txn:
+            log = txn.stat(self._logs)
+        pages = log["leaf_pages"] + log["overflow_pages"]
+        entry_bytes = min(pages * log["psize"] // (log["entries"] or 1), WINDOW_BYTES)
 
         def delete(txn: lmdb.Transaction) -> None:
             for database in (self._logs, self._configurations):
@@ -232,7 +238,7 @@ class LmdbStore:
                     cursor.set_range(low)
                     while low <= bytes(cursor.key()) <= high:
                         cursor.delete()
-            self._touched += (last - first + 1) * PAGE_BYTES
+            self._touched += (last - first + 1) * entry_bytes
 
         return delete
 
@@ -269,7 +275,7 @@ class LmdbStore:
                     # LMDB calls it an I/O error when only a part of a page could be written.
                     reason = f"{error}, or the disk is full" if error.code == errno.EIO else str(error)
                     raise StorageError(f"cannot write to the database in {self._directory}: {reason}") from error
-        self._touched += COMMIT_PAGES * PAGE_BYTES
+        self._touched += COMMIT_BYTES
         self._let_go_of_pages()
 
     def _let_go_of_pages(self) -> None:

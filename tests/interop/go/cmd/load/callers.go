@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -28,51 +29,56 @@ func (raw) Unmarshal(data []byte, v interface{}) error {
 }
 func (raw) Name() string { return "proto" }
 
-// servers are connections to all, and which of them is called.
+// servers are connections to all, so many to each, and which server is called.
 type servers struct {
-	connections []*grpc.ClientConn
+	connections [][]*grpc.ClientConn
 	current     int32
 }
 
-func connect(targets []string) (*servers, error) {
+func connect(targets []string, connections int) (*servers, error) {
 	s := &servers{}
 	params := grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 50 * time.Millisecond},
 		MinConnectTimeout: time.Second,
 	}
 	for _, target := range targets {
-		connection, err := grpc.Dial(target, grpc.WithInsecure(), grpc.WithConnectParams(params),
-			grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.MaxCallRecvMsgSize(1<<30)))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", target, err)
+		var server []*grpc.ClientConn
+		for each := 0; each < connections; each++ {
+			connection, err := grpc.Dial(target, grpc.WithInsecure(), grpc.WithConnectParams(params),
+				grpc.WithDefaultCallOptions(grpc.ForceCodec(raw{}), grpc.MaxCallRecvMsgSize(1<<30)))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", target, err)
+			}
+			server = append(server, connection)
 		}
-		s.connections = append(s.connections, connection)
+		s.connections = append(s.connections, server)
 	}
 	return s, nil
 }
 
-// pick gives the server that is called now, and its number.
-func (s *servers) pick() (*grpc.ClientConn, int32) {
+// pick gives a caller its connection to the server that is called now, and the server's number.
+func (s *servers) pick(caller uint64) (*grpc.ClientConn, int32) {
 	current := atomic.LoadInt32(&s.current)
-	return s.connections[current], current
+	server := s.connections[current]
+	return server[caller%uint64(len(server))], current
 }
 
-// leave goes on to the next server, unless another caller has left this one already.
-func (s *servers) leave(number int32) {
-	if len(s.connections) > 1 {
+// leave goes on to the next server, unless another caller has left this one already, or it is only busy.
+func (s *servers) leave(number int32, err error) {
+	if len(s.connections) > 1 && status.Code(err) != codes.ResourceExhausted {
 		atomic.CompareAndSwapInt32(&s.current, number, (number+1)%int32(len(s.connections)))
 	}
 }
 
 // call makes one call; if it fails, another server is next.
-func (s *servers) call(method string, request []byte) error {
-	connection, number := s.pick()
+func (s *servers) call(caller uint64, method string, request []byte) error {
+	connection, number := s.pick(caller)
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	var response []byte
 	err := connection.Invoke(ctx, method, &request, &response)
 	if err != nil {
-		s.leave(number)
+		s.leave(number, err)
 	}
 	return err
 }
@@ -87,18 +93,18 @@ func runCallers(o options, kind kind, servers *servers) *record {
 	end := record.begun.Add(o.duration)
 	for each := 0; each < o.concurrency; each++ {
 		callers.Add(1)
-		go func() {
+		go func(caller uint64) {
 			defer callers.Done()
 			for began := time.Now(); began.Before(end); began = time.Now() {
 				request := kind.encode(atomic.AddUint64(&number, 1), o.size, o.batch)
-				if err := servers.call(kind.method, request); err != nil {
+				if err := servers.call(caller, kind.method, request); err != nil {
 					record.failed(began, reason(err))
 					time.Sleep(pause)
 				} else {
 					record.answered(began, 1)
 				}
 			}
-		}()
+		}(uint64(each))
 	}
 	callers.Wait()
 	return record
@@ -115,7 +121,7 @@ func runAtRate(o options, kind kind, servers *servers) *record {
 		callers.Add(1)
 		go func(number uint64) {
 			defer callers.Done()
-			if err := servers.call(kind.method, kind.encode(number, o.size, o.batch)); err != nil {
+			if err := servers.call(number, kind.method, kind.encode(number, o.size, o.batch)); err != nil {
 				record.failed(due, reason(err))
 			} else {
 				record.answered(due, 1)

@@ -19,6 +19,8 @@ type options struct {
 	duration    time.Duration
 	rate        float64
 	batch       int
+	window      int
+	connections int
 	timeline    time.Duration
 }
 
@@ -31,6 +33,8 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 3*time.Second, "how long to call")
 	flag.Float64Var(&o.rate, "rate", 0, "calls a second, whether answers come or not; 0: a caller calls again when it has its answer")
 	flag.IntVar(&o.batch, "batch", 100, "values in one message of a stream")
+	flag.IntVar(&o.window, "window", 32, "messages of a stream that may be unanswered")
+	flag.IntVar(&o.connections, "connections", 1, "connections to each server, over which callers are spread")
 	flag.DurationVar(&o.timeline, "timeline", 10*time.Millisecond, "what part of the time one number of the timeline stands for")
 	flag.Parse()
 	o.targets = strings.Split(*targets, ",")
@@ -38,10 +42,10 @@ func main() {
 	if !known {
 		log.Fatalf("load: unknown --request %q: want one of %s", o.request, strings.Join(names(), ", "))
 	}
-	if o.size < 1 || o.concurrency < 1 || o.batch < 1 || o.duration <= 0 || o.timeline <= 0 || o.rate < 0 {
-		log.Fatal("load: --size, --concurrency, --batch, --duration and --timeline must be positive, --rate not negative")
+	if o.size < 1 || o.concurrency < 1 || o.batch < 1 || o.window < 1 || o.connections < 1 || o.duration <= 0 || o.timeline <= 0 || o.rate < 0 {
+		log.Fatal("load: --size, --concurrency, --batch, --window, --connections, --duration and --timeline must be positive, --rate not negative")
 	}
-	servers, err := connect(o.targets)
+	servers, err := connect(o.targets, o.connections)
 	if err != nil {
 		log.Fatalf("load: %v", err)
 	}

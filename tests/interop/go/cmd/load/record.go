@@ -43,7 +43,7 @@ func (r *record) failed(began time.Time, reason string) {
 }
 
 // summary is what is printed: times are in milliseconds, but where their name says otherwise. A gap is a time without
-// an answer, and the longest one counts, be it at the beginning or at the end.
+// an answer, be it at the beginning or at the end; of the longest gaps there is when they began and how long they were.
 type summary struct {
 	Began       float64        `json:"began_unix_seconds"`
 	Request     string         `json:"request"`
@@ -57,6 +57,7 @@ type summary struct {
 	P99         float64        `json:"p99_ms"`
 	Max         float64        `json:"max_ms"`
 	Gap         float64        `json:"gap_ms"`
+	Gaps        [][2]float64   `json:"gaps_ms"`
 	Quantiles   []float64      `json:"quantiles_ms"`
 	Timeline    []int          `json:"timeline"`
 	Bin         float64        `json:"timeline_ms"`
@@ -68,6 +69,9 @@ type summary struct {
 
 // quantiles is into how many parts the latencies are cut.
 const quantiles = 200
+
+// gaps is how many of the longest are told.
+const gaps = 100
 
 func (r *record) summary(o options) summary {
 	r.Lock()
@@ -83,7 +87,7 @@ func (r *record) summary(o options) summary {
 	sort.Slice(r.answers, func(i, j int) bool { return r.answers[i].at < r.answers[j].at })
 	before := time.Duration(0)
 	for _, answer := range r.answers {
-		s.Gap = longer(s.Gap, answer.at-before)
+		s.Gaps = append(s.Gaps, gap(before, answer.at))
 		before = answer.at
 		if answer.at > o.duration { // What was under way at the end is no part of the rate.
 			continue
@@ -91,7 +95,12 @@ func (r *record) summary(o options) summary {
 		s.Values += answer.values
 		s.Timeline[int(answer.at/o.timeline)] += answer.values
 	}
-	s.Gap = longer(s.Gap, o.duration-before)
+	s.Gaps = append(s.Gaps, gap(before, o.duration))
+	sort.Slice(s.Gaps, func(i, j int) bool { return s.Gaps[i][1] > s.Gaps[j][1] })
+	s.Gap = s.Gaps[0][1]
+	if len(s.Gaps) > gaps {
+		s.Gaps = s.Gaps[:gaps]
+	}
 	s.PerSecond = float64(s.Values) / seconds
 	s.P50, s.P90 = quantile(r.latencies, 0.5), quantile(r.latencies, 0.9)
 	s.P99, s.Max = quantile(r.latencies, 0.99), quantile(r.latencies, 1)
@@ -106,8 +115,8 @@ func sortDurations(all []time.Duration) {
 	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
 }
 
-func longer(gap float64, another time.Duration) float64 {
-	return math.Max(gap, milliseconds(another))
+func gap(from, to time.Duration) [2]float64 {
+	return [2]float64{milliseconds(from), math.Max(0, milliseconds(to-from))}
 }
 
 // quantile of what is sorted; 0 if there is nothing.

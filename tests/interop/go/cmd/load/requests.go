@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
-	"fmt"
 	"sort"
+	"strconv"
 )
 
 // kind is what can be called.
@@ -35,8 +36,11 @@ func names() []string {
 
 // value is number, padded or cut to size bytes.
 func value(number uint64, size int) []byte {
-	text := fmt.Sprintf("%0*d", size, number)
-	return []byte(text[len(text)-size:])
+	digits := strconv.FormatUint(number, 10)
+	if len(digits) >= size {
+		return []byte(digits[len(digits)-size:])
+	}
+	return append(bytes.Repeat([]byte{'0'}, size-len(digits)), digits...)
 }
 
 // field appends a field of bytes to a message.

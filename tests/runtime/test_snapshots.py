@@ -1,0 +1,270 @@
+"""Snapshots on their way between disk and network: read ahead, written behind, and never much of them in memory."""
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from pyraft_lite.core.configuration import Configuration, Server
+from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot
+from pyraft_lite.core.errors import StorageError
+from pyraft_lite.core.events import Event, RpcResponse, SnapshotReceived, SnapshotReceiveFailed
+from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer
+from pyraft_lite.core.snapshot import SnapshotMeta
+from pyraft_lite.runtime.snapshots import CHUNK_BYTES, WAITING_BYTES, Snapshots
+from pyraft_lite.storage import FileSnapshotStore
+from pyraft_lite.storage.interfaces import SnapshotSink
+
+CONFIGURATION = Configuration((Server("a", "a.test:1"),))
+
+
+def request(size: int) -> InstallSnapshotRequest:
+    return InstallSnapshotRequest(3, Peer("a", "a.test:1"), 9, 2, CONFIGURATION, 5, size)
+
+
+class GatedSink:
+    """A sink whose writes wait for :attr:`gate`."""
+
+    def __init__(self, store: "GatedStore", sink: SnapshotSink) -> None:
+        self._store = store
+        self._sink = sink
+
+    @property
+    def id(self) -> str:
+        return self._sink.id
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        self._store.writing.set()
+        self._store.gate.wait()
+        if bytes(data) == b"bad":
+            raise StorageError("the disk is full")
+        size = self._sink.write(data)
+        self._store.writing.clear()
+        return size
+
+    def close(self) -> SnapshotMeta:
+        return self._sink.close()
+
+    def cancel(self) -> None:
+        self._store.cancelled_amid_write |= self._store.writing.is_set() and not self._store.gate.is_set()
+        self._sink.cancel()
+
+
+class GatedStore(FileSnapshotStore):
+    """A store on a disk that takes its time."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.gate = threading.Event()
+        self.gate.set()
+        self.writing = threading.Event()
+        self.cancelled_amid_write = False
+
+    def create(self, *, index: int, term: int, configuration: Configuration, configuration_index: int) -> SnapshotSink:
+        sink = super().create(
+            index=index, term=term, configuration=configuration, configuration_index=configuration_index
+        )
+        return GatedSink(self, sink)
+
+
+class SlowPeer:
+    """In place of a transport: takes a snapshot in, a chunk whenever it is let."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(0)
+        self.taken: list[bytes] = []
+
+    async def install_snapshot(
+        self, to: Server, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
+    ) -> InstallSnapshotResponse:
+        async for chunk in chunks:
+            await self.turn.acquire()
+            self.taken.append(chunk)
+        return InstallSnapshotResponse(3, True)
+
+
+async def seen(condition: "asyncio.Event | threading.Event") -> None:
+    await (condition.wait() if isinstance(condition, asyncio.Event) else asyncio.to_thread(condition.wait))
+
+
+def receiver(store: FileSnapshotStore) -> tuple[Snapshots, list[Event]]:
+    posted: list[Event] = []
+    return Snapshots(store, SlowPeer(), posted.append), posted  # type: ignore[arg-type]
+
+
+def state(store: FileSnapshotStore) -> bytes:
+    _, source = store.open(store.list()[0].id)
+    with source:
+        return source.read()
+
+
+async def test_what_comes_is_written_whole_and_in_order(tmp_path: Path) -> None:
+    store = GatedStore(tmp_path)
+    node, posted = receiver(store)
+    pieces = [bytes([number % 256]) * (number * 97) for number in range(1, 200)]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number, piece in enumerate(pieces):
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+            yield piece
+
+    await node.receive(ReceiveSnapshot(None, request(sum(map(len, pieces)))), chunks())
+    assert [type(event) for event in posted] == [SnapshotReceived]
+    assert state(store) == b"".join(pieces)
+
+
+async def test_while_the_disk_is_slow_only_so_much_is_taken_in(tmp_path: Path) -> None:
+    store = GatedStore(tmp_path)
+    node, posted = receiver(store)
+    store.gate.clear()
+    piece = bytes(WAITING_BYTES // 8)
+    taken = 0
+    stuck = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(40):
+            taken += 1
+            if taken == 2:
+                await seen(store.writing)
+            if taken > 8:
+                asyncio.get_running_loop().call_soon(stuck.set)
+            yield piece
+
+    receiving = asyncio.create_task(node.receive(ReceiveSnapshot(None, request(40 * len(piece))), chunks()))
+    await seen(stuck)
+    assert 8 <= taken <= 10, "one is being written, and so many wait"
+    store.gate.set()
+    await receiving
+    assert [type(event) for event in posted] == [SnapshotReceived]
+    assert state(store) == bytes(40 * len(piece))
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_write_that_fails_behind_fails_the_snapshot(tmp_path: Path, last: bool) -> None:
+    store = GatedStore(tmp_path)
+    node, posted = receiver(store)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"good"
+        yield b"bad"
+        while not last:
+            await asyncio.sleep(0)
+            yield b"good"
+
+    await node.receive(ReceiveSnapshot(None, request(7)), chunks())
+    assert posted == [SnapshotReceiveFailed(None, "the disk is full")]
+    assert not list((tmp_path / "snapshots").iterdir())
+
+
+@pytest.mark.parametrize("end", ["cancelled", "broken"])
+async def test_a_snapshot_is_given_up_only_when_nothing_of_it_is_being_written(tmp_path: Path, end: str) -> None:
+    store = GatedStore(tmp_path)
+    node, _ = receiver(store)
+    store.gate.clear()
+    begun = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"some"
+        await seen(store.writing)
+        begun.set()
+        if end == "broken":
+            raise RuntimeError("the stream broke")
+        await asyncio.Event().wait()
+
+    receiving = asyncio.create_task(node.receive(ReceiveSnapshot(None, request(9)), chunks()))
+    await seen(begun)
+    if end == "cancelled":
+        receiving.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not receiving.done()
+    store.gate.set()
+    await asyncio.wait([receiving])
+    assert not store.cancelled_amid_write
+    assert not list((tmp_path / "snapshots").iterdir())
+
+
+class CountedReads(io.BytesIO):
+    """A stored state that says how often it was read; :attr:`closed_early` if it was closed while a read went on."""
+
+    reads = 0
+    reading = False
+    closed_early = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reading = True
+        self.reads += 1
+        data = super().read(size)
+        self.reading = False
+        return data
+
+    def close(self) -> None:
+        self.closed_early |= self.reading
+        super().close()
+
+
+class StoreOf(FileSnapshotStore):
+    def __init__(self, directory: Path, source: CountedReads) -> None:
+        super().__init__(directory)
+        self.source = source
+
+    def open(self, snapshot_id: str) -> tuple[SnapshotMeta, BinaryIO]:
+        return SnapshotMeta(snapshot_id, 9, 2, CONFIGURATION, 5, 0), self.source
+
+
+async def test_the_next_piece_is_read_while_one_is_sent_and_no_more(tmp_path: Path) -> None:
+    content = bytes(range(256)) * (5 * CHUNK_BYTES // 256) + b"end"
+    source = CountedReads(content)
+    peer = SlowPeer()
+    posted: list[Event] = []
+    node = Snapshots(StoreOf(tmp_path, source), peer, posted.append)  # type: ignore[arg-type]
+    sending = asyncio.create_task(node.send(SendSnapshot(1, Server("b", "b.test:1"), request(len(content)), "2-9-1")))
+    for sent in range(6):
+        while source.reads < sent + 2:  # noqa: ASYNC110 - it is read on another thread
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert source.reads == sent + 2
+        peer.turn.release()
+        while len(peer.taken) <= sent:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await sending
+    assert b"".join(peer.taken) == content
+    assert posted == [RpcResponse(1, InstallSnapshotResponse(3, True))]
+    assert source.closed
+    assert not source.closed_early
+
+
+async def test_sending_that_is_cancelled_closes_the_state_when_it_is_read_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = CountedReads(bytes(5 * CHUNK_BYTES))
+    gate, reached = threading.Event(), threading.Event()
+    read = source.read
+
+    def slow_read(size: int | None = -1, /) -> bytes:
+        if source.reads == 1:
+            source.reading = True
+            reached.set()
+            gate.wait()
+        return read(size)
+
+    monkeypatch.setattr(source, "read", slow_read)
+    node = Snapshots(StoreOf(tmp_path, source), SlowPeer(), lambda _: None)  # type: ignore[arg-type]
+    sending = asyncio.create_task(node.send(SendSnapshot(1, Server("b", "b.test:1"), request(9), "2-9-1")))
+    await seen(reached)
+    sending.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not source.closed
+    gate.set()
+    await asyncio.wait([sending])
+    assert sending.cancelled()
+    assert source.closed
+    assert not source.closed_early
