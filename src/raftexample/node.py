@@ -43,9 +43,10 @@ one connection have under way, so that a client whose calls are too many hears o
 MAX_STREAMS = 64
 """How many AddWords are under way at a time; what comes beyond is refused."""
 
-MAX_ADMIN_CALLS = 1024
-MAX_HEALTH_CALLS = 4096
-"""As many calls of RaftAdmin, and as many health checks and as many watches. Every client watches every node."""
+MAX_ADMIN_CALLS = 256
+MAX_HEALTH_CALLS = 128
+MAX_WATCHES = 1024
+"""As many calls of RaftAdmin, health checks, and watches of health. Every client watches every node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ async def _serving(
     for service, calls, streams in (
         ("Example", options.max_calls, MAX_STREAMS),
         ("RaftAdmin", MAX_ADMIN_CALLS, 0),
-        ("grpc.health.v1.Health", MAX_HEALTH_CALLS, MAX_HEALTH_CALLS),
+        ("grpc.health.v1.Health", MAX_HEALTH_CALLS, MAX_WATCHES),
     ):
         engine.limit_service(service, ServiceLimits(Limit("calls", calls), Limit("streams", streams)))
     example_pb2_grpc.add_ExampleServicer_to_server(example, engine)

@@ -135,6 +135,23 @@ async def test_calls_and_streams_are_refused_beyond_their_limits_and_taken_again
             assert all(answer in (b"request", [b"request"]) for answer in await asyncio.gather(*streaming))
 
 
+@pytest.mark.skipif("h2corn" not in available_engines(), reason="h2corn is not installed")
+async def test_h2corn_refuses_by_itself_what_is_far_beyond_all_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyraft_lite.rpc.h2corn_engine._ROOM", 2)
+    engine, other = new_engine("h2corn"), Service()
+    engine.limit_service("Limited", ServiceLimits(Limit("calls", CALLS), Limit("streams", STREAMS)))
+    registered(engine, "Other", other)
+    async with listening(engine) as address, grpc.aio.insecure_channel(address) as channel:
+        calls = [call(channel, "Unary", "Other") for _ in range(CALLS + STREAMS + 2)]
+        for _ in calls:
+            await other.begun.get()
+        beyond = channel.unary_unary("/Other/Unary")(b"request")
+        assert await beyond.code() is grpc.StatusCode.UNAVAILABLE
+        other.go.set()
+        assert await asyncio.gather(*calls) == [b"request"] * len(calls)
+        assert await call(channel, "Unary", "Other") == b"request"
+
+
 @both_ways
 async def test_a_client_that_goes_away_makes_room(
     engine: ServerEngine, add: Callable[[ServerEngine, str, Service], None]

@@ -47,7 +47,7 @@ def channel_options(health_service: str | None = None) -> list[tuple[str, Any]]:
         ("grpc.default_authority", "raft"),
         # A node that was started again is found at once, not after grpc's usual second and more.
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 1000),  # In spite of its name: how long an attempt to connect may take.
         ("grpc.max_reconnect_backoff_ms", 1000),
     ]
     if health_service is not None:

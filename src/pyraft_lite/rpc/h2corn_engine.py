@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 
+_ROOM = 256
+"""How many more calls than the limits of all services allow are let in: those of services without a limit, which are
+the peers', and those that wait to be refused. Beyond them h2corn refuses by itself, with HTTP status 503: that costs
+the event loop nothing, where otherwise all that comes would queue for it."""
+
 _KEEPALIVE = (
     # Finds the streams of clients that vanished without a word: h2corn does not ping, so TCP does. The sockets of
     # connections have these from the one that listens.
@@ -105,7 +110,13 @@ class H2cornEngine:
                 raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
             port: int = sockets[0].getsockname()[1]
             bind = tuple(f"fd://{each.fileno()}" for each in sockets)
-            config = h2corn.Config(bind=bind, timeout_graceful_shutdown=self._grace, **_CONFIG)
+            most = sum(limits.most for limits in self._limits.values())
+            config = h2corn.Config(
+                bind=bind,
+                timeout_graceful_shutdown=self._grace,
+                limit_concurrency=most + _ROOM if most else 0,
+                **_CONFIG,
+            )
             self._server = h2corn.Server(self._serve, config)
             self._serving = asyncio.create_task(self._server.serve())
             await self._server.wait_started()

@@ -35,6 +35,11 @@ class ServiceLimits:
     calls: Limit
     streams: Limit
 
+    @property
+    def most(self) -> int:
+        """How many calls and streams together."""
+        return self.calls.most + self.streams.most
+
     def of(self, handler: MethodHandler) -> Limit:
         """The one for a method."""
         return self.streams if handler.request_streaming or handler.response_streaming else self.calls

@@ -15,11 +15,11 @@ class Limit:
             nothing else is under way, and the last one may go beyond.
     """
 
-    __slots__ = ("_most", "_most_bytes", "_what", "bytes", "count")
+    __slots__ = ("_most_bytes", "_what", "bytes", "count", "most")
 
     def __init__(self, what: str, most: int, most_bytes: int = sys.maxsize) -> None:
         self._what = what
-        self._most = most
+        self.most = most
         self._most_bytes = most_bytes
         self.count = 0
         self.bytes = 0
@@ -30,8 +30,8 @@ class Limit:
         Raises:
             OverloadedError: there is no room; nothing was counted.
         """
-        if self.count >= self._most:
-            raise OverloadedError(f"overloaded: the limit of {self._most} {self._what} under way is reached")
+        if self.count >= self.most:
+            raise OverloadedError(f"overloaded: the limit of {self.most} {self._what} under way is reached")
         if self.bytes >= self._most_bytes:
             raise OverloadedError(
                 f"overloaded: the limit of {self._most_bytes} bytes of {self._what} under way is reached"
