@@ -200,6 +200,10 @@ SETUP: dict[str, Callable[[LocalCluster], object]] = {
     "ra-state-of-removed-leader": lambda cluster: cluster.wait_for(
         lambda: cluster.state("nodeB") is State.SHUTDOWN, "nodeB is shut down"
     ),
+    "ra-leader-on-removed": lambda cluster: cluster.wait_for(
+        lambda: "address" not in cluster.check_raftadmin(cluster.nodes["nodeC"].address, "leader"),
+        "nodeC has heard nothing of a leader for a while",
+    ),
     "rb-add_voter-B": begin,
     "rb-transfer-direct": leads("nodeB"),
     "rb-cfg-bump": leads("nodeA"),

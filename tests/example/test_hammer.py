@@ -189,7 +189,13 @@ async def test_leadership_may_move_while_words_are_streamed() -> None:
 
 async def test_a_streamed_word_that_finally_fails_is_named_with_the_reason() -> None:
     cluster = Cluster()
-    cluster.at = {1000: lambda: CommandTooLargeError("too large")}
+
+    def refuse() -> RaftError:
+        """However often it is sent: a client that is late to learn why its stream ended sends it again."""
+        cluster.at[1000] = refuse
+        return CommandTooLargeError("too large")
+
+    cluster.at = {1000: refuse}
     async with serving(cluster.nodes[0], cluster.service(0)) as address:
         code, output, errors = await run("hammer", "--target", address, "--mode", "stream", "--concurrency", "1")
     assert (code, output) == (1, "")
