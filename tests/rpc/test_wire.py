@@ -273,3 +273,16 @@ def test_heartbeats_stay_heartbeats() -> None:
     assert wire.decode_append_request(wire.encode_append_request(heartbeat)).is_heartbeat
     probe = dataclasses.replace(heartbeat, prev_index=8, prev_term=2)
     assert not wire.decode_append_request(wire.encode_append_request(probe)).is_heartbeat
+
+
+def test_a_request_is_encoded_once_for_all_peers_and_anew_for_the_next() -> None:
+    encode = wire.AppendRequestEncoder()
+    entry = Entry(2, 1, EntryType.COMMAND, b"x")
+
+    def request(commit: int) -> core.AppendEntriesRequest:
+        return core.AppendEntriesRequest(1, Peer("a", "a:1"), 1, 1, (entry,), commit)
+
+    first = encode(request(1))
+    assert encode(request(1)) is first
+    assert wire.decode_append_request(pb.AppendEntriesRequest.FromString(first)) == request(1)
+    assert wire.decode_append_request(pb.AppendEntriesRequest.FromString(encode(request(2)))) == request(2)
