@@ -112,6 +112,18 @@ def test_frames_and_windows_grow_as_the_peer_allows() -> None:
     assert max(sizes) == 2**17
 
 
+def test_the_connection_has_a_window_of_its_own() -> None:
+    server = Server()
+    server.http.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2 * WINDOW})
+    server.exchange()
+    server.client.send(bytes(2 * WINDOW))
+    server.exchange()
+    assert len(server.received()) == WINDOW
+    server.http.increment_flow_control_window(WINDOW)
+    server.exchange()
+    assert len(server.received()) == 2 * WINDOW
+
+
 def test_a_window_that_shrinks_below_what_was_sent_holds_back_what_follows() -> None:
     server = Server()
     server.client.send(bytes(1000))
