@@ -95,9 +95,11 @@ async def test_nothing_is_applied_beside_a_snapshot(on_loop: bool) -> None:
     await fixture.until(3)
     freezing = asyncio.create_task(fixture.runner.freeze())
     await asyncio.to_thread(inside.wait)
-    fixture.runner.commit(5, [])
-    assert fixture.runner.applied_index == 3
-    gate.set()
+    try:
+        fixture.runner.commit(5, [])
+        assert fixture.runner.applied_index == 3
+    finally:
+        gate.set()  # else the thread would outlast a failure
     index, _ = await freezing
     assert index == 3
     await fixture.until(5)
