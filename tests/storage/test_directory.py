@@ -22,6 +22,7 @@ def test_what_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert {path.name: mode(path) for path in directory.iterdir() if path.is_file()} == {
         "LOCK": 0o600,
         "data.mdb": 0o600,
+        "journal": 0o600,
         "lock.mdb": 0o600,
     }
 

@@ -15,8 +15,8 @@ import pytest
 
 from pyraft_lite.core.entry import ENTRY_OVERHEAD, Entry, EntryType
 from pyraft_lite.core.errors import StorageError
-from pyraft_lite.storage import LmdbStore, lmdb_store
-from pyraft_lite.storage.lmdb_store import CHECKED_ENTRIES
+from pyraft_lite.storage import LmdbStore, lmdb_database
+from pyraft_lite.storage.lmdb_database import CHECKED_ENTRIES
 from pyraft_lite.storage.records import encode_index
 
 NOBODY = 65534
@@ -149,7 +149,7 @@ def test_a_database_whose_making_was_interrupted_is_made_anew(tmp_path: Path) ->
     store = LmdbStore(tmp_path)
     store.append(run(1, 1))
     store.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["LOCK", "data.mdb", "lock.mdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["LOCK", "data.mdb", "journal", "lock.mdb"]
 
 
 def test_a_sound_file_that_ends_before_its_last_page_is_opened(tmp_path: Path) -> None:
@@ -187,14 +187,14 @@ def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Pat
 def test_a_database_without_a_format_is_refused(filled: Path) -> None:
     with database(filled, b"conf") as txn:
         txn.delete(b"pyraft_lite.format")
-    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format None, this program reads b'2'"):
+    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format None, this program reads b'3'"):
         LmdbStore(filled)
 
 
 def test_a_database_of_a_later_format_is_refused(filled: Path) -> None:
     with database(filled, b"conf") as txn:
-        txn.put(b"pyraft_lite.format", b"3")
-    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format b'3', this program reads b'2'"):
+        txn.put(b"pyraft_lite.format", b"4")
+    with pytest.raises(StorageError, match=f"{filled}/data.mdb has format b'4', this program reads b'3'"):
         LmdbStore(filled)
 
 
@@ -243,7 +243,7 @@ def test_a_commit_that_was_lost_is_refused_and_not_gone_without_a_word(filled: P
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many pages and entries are looked at."""
     counter: Counter[str] = Counter()
-    pread, decode = os.pread, lmdb_store.decode_entry
+    pread, decode = os.pread, lmdb_database.decode_entry
 
     def counted_pread(descriptor: int, size: int, offset: int) -> bytes:
         counter["pages"] += 1
@@ -254,7 +254,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return decode(index, record)
 
     monkeypatch.setattr(os, "pread", counted_pread)
-    monkeypatch.setattr(lmdb_store, "decode_entry", counted_decode)
+    monkeypatch.setattr(lmdb_database, "decode_entry", counted_decode)
     return counter
 
 
@@ -306,8 +306,8 @@ def test_a_log_that_was_dropped_and_begun_anew_is_not_taken_for_the_old_one(tmp_
     store.close()
 
 
-@pytest.mark.parametrize("map_size", [64 * 1024, lmdb_store.MAP_SIZE])
-def test_a_database_of_format_1_becomes_one_of_format_2(tmp_path: Path, map_size: int) -> None:
+@pytest.mark.parametrize("map_size", [64 * 1024, lmdb_database.MAP_SIZE])
+def test_a_database_of_format_1_becomes_one_of_todays(tmp_path: Path, map_size: int) -> None:
     directory = tmp_path / "node"
     store = LmdbStore(directory)
     configurations = [1, 150, *range(300, 2300, 2)]
@@ -318,14 +318,31 @@ def test_a_database_of_format_1_becomes_one_of_format_2(tmp_path: Path, map_size
     store.close()
     with lmdb.open(str(directory), max_dbs=3) as env, env.begin(write=True) as txn:
         txn.drop(env.open_db(b"configurations", txn=txn))
-        txn.put(b"pyraft_lite.format", b"1", db=env.open_db(b"conf", txn=txn))
+        conf = env.open_db(b"conf", txn=txn)
+        txn.put(b"pyraft_lite.format", b"1", db=conf)
+        txn.delete(b"pyraft_lite.journal", db=conf)
+    (directory / "journal").unlink()
     for _ in range(2):
         store = LmdbStore(directory, map_size=map_size)
         assert store.configurations() == configurations
         assert store.entries(1, 3000, 1 << 30) == entries
         store.close()
     with database(directory, b"conf") as txn:
-        assert txn.get(b"pyraft_lite.format") == b"2"
+        assert txn.get(b"pyraft_lite.format") == b"3"
+
+
+def test_a_database_of_format_2_becomes_one_of_todays(filled: Path) -> None:
+    (filled / "journal").unlink()
+    with database(filled, b"conf") as txn:
+        txn.put(b"pyraft_lite.format", b"2")
+        txn.delete(b"pyraft_lite.journal")
+    for appended in range(3):
+        store = LmdbStore(filled)
+        assert (store.last_index(), store.get(b"k")) == (300 + appended, b"v")
+        store.append(run(301 + appended, 301 + appended))
+        store.close()
+    with database(filled, b"conf") as txn:
+        assert txn.get(b"pyraft_lite.format") == b"3"
 
 
 def test_a_damaged_entry_keeps_a_database_of_format_1_as_it_is(filled: Path) -> None:

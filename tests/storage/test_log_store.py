@@ -1,5 +1,6 @@
 """The contract of LogStore and StableStore, kept by the store on disk and by its twin in memory."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -191,7 +192,7 @@ class LogStoreAgainstModel(RuleBasedStateMachine):
 
     @rule(
         count=st.integers(1, 20),
-        size=st.integers(0, 2000),
+        size=st.integers(0, 2000) | st.just(20_000),
         begin=st.integers(1, 1000),
         type=st.sampled_from([EntryType.COMMAND, EntryType.CONFIGURATION]),
     )
@@ -243,6 +244,15 @@ class LmdbAgainstModel(LogStoreAgainstModel):
     def reopen(self) -> None:
         self.store.close()
         self.store = LmdbStore(Path(self.directory.name), map_size=64 * 1024)
+
+    @rule()
+    def crash(self) -> None:
+        """What is in the files now is all that is left."""
+        found = TemporaryDirectory()
+        shutil.copytree(self.directory.name, found.name, dirs_exist_ok=True)
+        self.teardown()
+        self.directory = found
+        self.store = LmdbStore(Path(found.name), map_size=64 * 1024)
 
     def teardown(self) -> None:
         self.store.close()

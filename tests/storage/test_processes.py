@@ -24,18 +24,21 @@ directory = Path(sys.argv[1])
 
 HOLD = "store = LmdbStore(directory); print('held'); sys.stdin.read()"
 
-# Every transaction appends, cuts a little off, and says in a stable value where the log now ends.
+# Every transaction appends, some cut a little off before, and says in a stable value where the log now ends.
 WRITE = """
 store = LmdbStore(directory, map_size=64 * 1024)
 term = 0
 while True:
     term += 1
     with store.transaction():
-        last = (store.last_index() or 100) - term % 3
-        store.truncate(last + 1)
+        last = store.last_index() or 100
+        if term % 5 == 0:
+            last -= 1
+            store.truncate(last + 1)
         store.append([Entry(i, term, EntryType.COMMAND, b"%d" % i * 100) for i in range(last + 1, last + 20)])
         store.set({b"term": b"%d" % term, b"last": b"%d" % (last + 19)})
-    store.compact(last - 200, 50)
+    if term % 7 == 0:
+        store.compact(last - 200, 200)
     print(term)
 """
 
@@ -60,8 +63,8 @@ print(LmdbStore(directory).last_index())
 
 # How large the file is, and how much of it counts as memory after all was read, and after all was compacted.
 MEASURE = """
-from pyraft_lite.storage import lmdb_store
-lmdb_store.TOUCHED_BYTES = 1024 * 1024
+from pyraft_lite.storage import lmdb_database
+lmdb_database.TOUCHED_BYTES = 1024 * 1024
 size = int(sys.stdin.readline())
 count = 45_000_000 // (size + 64)
 store = LmdbStore(directory)

@@ -176,7 +176,8 @@ def test_what_is_asked_for_and_missing_is_named(store: Store) -> None:
 
 def test_a_closed_store_reads_nothing_and_says_so(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path)
-    store.append(run(1, 1))
+    store.append(run(1, 2))
+    store.truncate(2)
     store.close()
     with pytest.raises(StorageError, match=f"cannot read entries 1..1 in {tmp_path}"):
         store.entries(1, 1, 100)

@@ -1,6 +1,7 @@
 """LMDB's file, from its making to its opening. What LMDB trusts in it is looked at first: see ``lmdb_pages``.
 
-Format 2 has the database CONFIGURATIONS, which format 1 has not; a file of format 1 is changed when it is opened.
+Format 2 has the database CONFIGURATIONS, which format 1 has not; format 3 has a journal beside it, which a program that
+reads format 2 would not look into. A file of an earlier format is changed when it is opened.
 """
 
 import os
@@ -21,7 +22,7 @@ CONF = b"conf"
 CONFIGURATIONS = b"configurations"
 """Under the keys of the log's configuration entries: sealed, nothing."""
 
-FORMAT = b"2"
+FORMAT = b"3"
 FORMAT_KEY = b"pyraft_lite.format"
 """In CONF, and unlike all else not sealed, so that any version can read it."""
 
@@ -96,7 +97,10 @@ def _check_format(environment: lmdb.Environment, file: Path, leaves: Leaves) -> 
         raise StorageError(f"{file} is the database of another program") from error
     with environment.begin() as txn:
         found = txn.get(FORMAT_KEY, db=conf)
-    if found == b"1":
+    if found == b"2":
+        with environment.begin(write=True) as txn:
+            txn.put(FORMAT_KEY, FORMAT, db=conf)
+    elif found == b"1":
         while True:
             try:
                 _upgrade(environment, conf, logs, leaves)
@@ -108,7 +112,7 @@ def _check_format(environment: lmdb.Environment, file: Path, leaves: Leaves) -> 
 
 
 def _upgrade(environment: lmdb.Environment, conf: lmdb._Database, logs: lmdb._Database, leaves: Leaves) -> None:
-    """Makes a database of format 1 one of format 2, at once or not at all; reads the whole log, this once."""
+    """Makes a database of format 1 one of today's, at once or not at all; reads the whole log, this once."""
     leaves.check(0, sys.maxsize)
     with environment.begin(write=True) as txn:
         configurations = environment.open_db(CONFIGURATIONS, txn=txn)

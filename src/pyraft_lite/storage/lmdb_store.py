@@ -1,59 +1,76 @@
-"""The log and the stable values in one LMDB environment.
+"""The log and the stable values of a node: an LMDB database, and a journal for what is not in it yet.
 
-A transaction's operations are collected first and carried out at its end, in one LMDB transaction: so a map that turns
-out too small is grown and the whole is done again, with nothing lost. Only the writer thread writes; readers of other
-threads each use a read transaction of their own, and ``set_mapsize``, which must not happen beside one, waits for them.
+A commit of LMDB writes to the disk twice, one after the other. The small writes of a node, which are most, go into the
+journal instead, with a single write, and into the database some hundred at a time. Until then they are kept in memory.
+Whatever is not small, or takes away from the log, is committed to the database at once, with all that the journal
+holds. So the journal is a few records of the newest entries and values, and a start takes them over before anything
+else.
 """
 
-import errno
-import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import lmdb
+import msgpack
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage.bounds import Bounds
-from pyraft_lite.storage.directory_lock import DirectoryLock
-from pyraft_lite.storage.lmdb_file import CONF, CONFIGURATIONS, FORMAT_KEY, LOGS, open_environment
-from pyraft_lite.storage.records import (
-    decode_entry,
-    decode_index,
-    decode_term,
-    encode_entry,
-    encode_index,
-    seal,
-    unseal,
-)
+from pyraft_lite.storage.journal import Journal
+from pyraft_lite.storage.lmdb_database import MAP_SIZE, LmdbDatabase
+from pyraft_lite.storage.records import decode_entry, encode_entry
 
-MAP_SIZE = 64 * 1024 * 1024
-"""The size a new map begins with, in bytes; it doubles whenever it is full."""
+MAX_JOURNALED_BYTES = 32 * 1024
+"""What is larger goes into the database at once: it would fill the journal, and be written twice."""
 
-CHECKED_ENTRIES = 64
-"""How many of the last entries are read when the log is opened."""
+JOURNAL = "journal"
 
-TOUCHED_BYTES = 32 * 1024 * 1024
-"""How much of the map is looked at until it is mapped anew, in bytes."""
+GENERATION = b"pyraft_lite.journal"
+"""The key of the generation of the journal whose records are not in the database."""
 
-COMMIT_BYTES = 32 * 1024
-"""How much of the map a commit looks at, about."""
+_Operation = Callable[[LmdbDatabase], object]
 
-WINDOW_BYTES = 64 * 1024
-"""How much the kernel maps where one page is looked at, at most."""
 
-_Operation = Callable[[lmdb.Transaction], None]
+class _View(NamedTuple):
+    """The log as readers see it.
+
+    Attributes:
+        bounds: Of all of it.
+        entries: The last of it, which are not in the database; there may be more by now, beyond the bounds.
+        records: Their records.
+        values: The stable values that are not in the database.
+    """
+
+    bounds: Bounds
+    entries: list[Entry]
+    records: list[bytes]
+    values: dict[bytes, bytes]
+
+    @property
+    def journaled(self) -> int:
+        """The index of the first entry that is not in the database."""
+        return self.entries[0].index if self.entries else self.bounds.last + 1
 
 
 @dataclass(slots=True)
 class _Pending:
-    """Writes that wait for their commit, and the bounds the log will have after it."""
+    """Writes that wait for their commit.
+
+    Attributes:
+        bounds: Those the log will have after it.
+        operations: All of them, as the database carries them out.
+        entries, records, values: What they add, if that is all they do.
+        adds_only: It is.
+    """
 
     bounds: Bounds
     operations: list[_Operation] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    adds_only: bool = True
 
 
 class LmdbStore:
@@ -65,88 +82,73 @@ class LmdbStore:
 
     Args:
         directory: The node's directory; no other process may have it open.
-        map_size: Bytes the map begins with.
+        map_size: Bytes the database's map begins with.
 
     Raises:
-        StorageError: the directory can't be used, is in use by another process, or holds a database that is damaged or
-            not of this format.
+        StorageError: the directory can't be used, is in use by another process, or holds a database or journal that is
+            damaged or not of this format.
     """
 
     def __init__(self, directory: Path, *, map_size: int = MAP_SIZE) -> None:
-        self._directory = directory
-        self._readers = threading.Lock()
-        self._writing = threading.Lock()
-        self._touched = 0
         self._transactions: list[_Pending] = []
         with ExitStack() as opened:
-            opened.callback(DirectoryLock(directory).release)
+            self._database = LmdbDatabase(directory, map_size=map_size)
+            opened.callback(self._database.close)
+            self._view = _View(self._database.bounds, [], [], {})
+            self._open_journal(directory / JOURNAL)
+            opened.callback(self._journal.close)
             try:
-                self._env, self._leaves = open_environment(directory, map_size)
-                opened.callback(self._leaves.close)
-                opened.callback(self._env.close)
-                self._logs = self._env.open_db(LOGS, create=False)
-                self._conf = self._env.open_db(CONF, create=False)
-                self._configurations = self._env.open_db(CONFIGURATIONS, create=False)
-            except (lmdb.Error, OSError) as error:
-                raise StorageError(f"cannot open the database in {directory}: {error}") from error
-            self._check_conf()
-            self._bounds = self._read_bounds()
-            if self._bounds.last:
-                self.entries(
-                    max(self._bounds.first, self._bounds.last - CHECKED_ENTRIES + 1), self._bounds.last, 1 << 62
-                )
+                for content in self._journal.read():
+                    self._take_over(content)
+            except ValueError as error:
+                raise StorageError(f"the journal in {directory} does not go with the database: {error}") from error
             self._opened = opened.pop_all()
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def first_index(self) -> int:
-        return self._bounds.first
+        return self._view.bounds.first
 
     def last_index(self) -> int:
-        return self._bounds.last
+        return self._view.bounds.last
 
     def term(self, index: int) -> int | None:
-        if index not in self._bounds:
+        view = self._view
+        if index not in view.bounds:
             return None
-        with self._reading(f"entry {index}") as txn:
-            self._leaves.check_at(index)
-            record = txn.get(encode_index(index), db=self._logs)
-            return None if record is None else decode_term(index, record)
+        if index >= view.journaled:
+            return view.entries[index - view.journaled].term
+        return self._database.term(index)
 
     def entries(self, low: int, high: int, max_bytes: int) -> Sequence[Entry]:
-        self._bounds.check(low, high)
-        self._let_go_of_pages()
+        view = self._view
+        view.bounds.check(low, high)
         found: list[Entry] = []
-        with self._reading(f"entries {low}..{high}") as txn, txn.cursor(self._logs) as cursor:
-            at = low
-            while at <= high:  # from leaf to leaf, as long as some have not been looked at
-                run = range(at, min(high, self._leaves.check_at(at)) + 1)
-                cursor.set_range(encode_index(at))
-                for index, (key, record) in zip(run, cursor, strict=False):
-                    if decode_index(key) != index:
-                        break
-                    entry = self._decoded(index, record)
-                    max_bytes -= entry.size
-                    if max_bytes < 0 and found:
-                        return found
-                    found.append(entry)
-                at = run.stop
-        if len(found) != high - low + 1:
-            raise StorageError(f"entry {low + len(found)} is missing in the log in {self._directory}")
+        if low < view.journaled:
+            stored = min(high, view.journaled - 1)
+            found += self._database.entries(low, stored, max_bytes)
+            if found[-1].index != stored:
+                return found
+            max_bytes -= sum(entry.size for entry in found)
+            low = stored + 1
+        for entry in view.entries[low - view.journaled : high + 1 - view.journaled]:
+            max_bytes -= entry.size
+            if max_bytes < 0 and found:
+                break
+            found.append(entry)
         return found
 
     def configurations(self) -> Sequence[int]:
-        with self._reading("the list of configurations") as txn:
-            found: list[int] = []
-            for key, record in txn.cursor(self._configurations):
-                unseal(bytes(key), record)
-                found.append(decode_index(key))
-            return found
+        view = self._view
+        journaled = view.entries[: view.bounds.last + 1 - view.journaled]
+        return [
+            *self._database.configurations(),
+            *(entry.index for entry in journaled if entry.type is EntryType.CONFIGURATION),
+        ]
 
     def get(self, key: bytes) -> bytes | None:
-        with self._reading(f"the value of {key!r}") as txn:
-            record = txn.get(key, db=self._conf)
-            return None if record is None else bytes(unseal(key, record))
+        value = self._view.values.get(key)
+        return self._database.get(key) if value is None else value
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class LmdbStore:
     def transaction(self) -> Iterator[None]:
         """See :meth:`LogStore.transaction`; one inside another is part of it, and undone alone if it alone raises."""
         outer = self._transactions[-1] if self._transactions else None
-        own = _Pending(outer.bounds if outer else self._bounds)
+        own = _Pending(outer.bounds if outer else self._view.bounds)
         self._transactions.append(own)
         try:
             yield
@@ -163,173 +165,106 @@ class LmdbStore:
         if outer:
             outer.bounds = own.bounds
             outer.operations += own.operations
+            outer.entries += own.entries
+            outer.records += own.records
+            outer.values |= own.values
+            outer.adds_only &= own.adds_only
         elif own.operations:
-            self._commit(own.operations)
-            self._bounds = own.bounds
+            self._commit(own)
 
     def append(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        records = [(encode_index(entry.index), encode_entry(entry)) for entry in entries]
-        configurations = [encode_index(entry.index) for entry in entries if entry.type is EntryType.CONFIGURATION]
-
-        def put(txn: lmdb.Transaction) -> None:
-            with txn.cursor(self._logs) as cursor:
-                _, added = cursor.putmulti(records, append=True)
-            if added != len(records):
-                raise StorageError(f"the log in {self._directory} has entries where it should end")
-            for key in configurations:
-                txn.put(key, seal(key, b""), db=self._configurations)
-
         with self.transaction():
-            self._write(self._transactions[-1].bounds.appended(entries), put)
+            pending = self._transactions[-1]
+            pending.bounds = pending.bounds.appended(entries)
+            records = [encode_entry(entry) for entry in entries]
+            pending.operations.append(lambda database: database.append(entries, records))
+            pending.entries += entries
+            pending.records += records
+
+    def set(self, values: Mapping[bytes, bytes]) -> None:
+        with self.transaction():
+            pending = self._transactions[-1]
+            pending.operations.append(lambda database: database.set(values))
+            pending.values |= values
 
     def truncate(self, from_index: int) -> None:
         with self.transaction():
-            before = self._transactions[-1].bounds
-            after = before.truncated(from_index)
-            if after == before:
-                return
-            if after.last:
-                self._write(after, self._deletion(after.last + 1, before.last))
-            else:
-                self._write(after, self._drop())
+            pending = self._transactions[-1]
+            after = pending.bounds.truncated(from_index)
+            if after != pending.bounds:
+                self._take_away(after, lambda database: database.truncate(from_index))
 
     def compact(self, to_index: int, limit: int) -> bool:
         with self.transaction():
-            before = self._transactions[-1].bounds
-            after = before.compacted(to_index, limit)
-            if after != before:
-                self._write(after, self._deletion(before.first, after.first - 1 if after.first else before.last))
+            pending = self._transactions[-1]
+            after = pending.bounds.compacted(to_index, limit)
+            if after != pending.bounds:
+                self._take_away(after, lambda database: database.compact(to_index, limit))
         return 0 < after.first <= to_index
 
-    def set(self, values: Mapping[bytes, bytes]) -> None:
-        records = [(key, seal(key, value)) for key, value in values.items()]
-
-        def put(txn: lmdb.Transaction) -> None:
-            for key, record in records:
-                txn.put(key, record, db=self._conf)
-
-        with self.transaction():
-            self._write(self._transactions[-1].bounds, put)
-
     def close(self) -> None:
-        with self._readers:
-            self._opened.close()
+        self._opened.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _write(self, bounds: Bounds, operation: _Operation) -> None:
-        pending = self._transactions[-1]
-        pending.operations.append(operation)
-        pending.bounds = bounds
-
-    def _deletion(self, first: int, last: int) -> _Operation:
-        self._check_leaves(first, last)
-        low, high = encode_index(first), encode_index(last)
-        with self._reading("the log") as txn:
-            log = txn.stat(self._logs)
-        pages = log["leaf_pages"] + log["overflow_pages"]
-        entry_bytes = min(pages * log["psize"] // (log["entries"] or 1), WINDOW_BYTES)
-
-        def delete(txn: lmdb.Transaction) -> None:
-            for database in (self._logs, self._configurations):
-                with txn.cursor(database) as cursor:
-                    cursor.set_range(low)
-                    while low <= bytes(cursor.key()) <= high:
-                        cursor.delete()
-            self._touched += (last - first + 1) * entry_bytes
-
-        return delete
-
-    def _drop(self) -> _Operation:
-        with self._reading("the log") as txn:
-            looks_into_leaves = txn.stat(self._logs)["overflow_pages"] > 0
-        if looks_into_leaves:
-            self._check_leaves(0, sys.maxsize)
-
-        def drop(txn: lmdb.Transaction) -> None:
-            txn.drop(self._logs, delete=False)
-            txn.drop(self._configurations, delete=False)
-            self._leaves.forget()
-
-        return drop
-
-    def _check_leaves(self, low: int, high: int) -> None:
-        try:
-            self._leaves.check(low, high)
-        except (OSError, ValueError) as error:
-            raise StorageError(f"entries {low}..{high} in {self._directory} are damaged: {error}") from error
-
-    def _commit(self, operations: Sequence[_Operation]) -> None:
-        with self._writing:
-            while True:
-                try:
-                    with self._env.begin(write=True) as txn:
-                        for operation in operations:
-                            operation(txn)
-                    break
-                except lmdb.MapFullError:
-                    self._map_anew(self._env.info()["map_size"] * 2)
-                except lmdb.Error as error:
-                    # LMDB calls it an I/O error when only a part of a page could be written.
-                    reason = f"{error}, or the disk is full" if error.code == errno.EIO else str(error)
-                    raise StorageError(f"cannot write to the database in {self._directory}: {reason}") from error
-        self._touched += COMMIT_BYTES
-        self._let_go_of_pages()
-
-    def _let_go_of_pages(self) -> None:
-        """Maps the file anew now and then, since every page of the map that was looked at counts as memory of this
-        process until then. While the writer is at work it does nothing: a commit ends with this."""
-        if self._touched < TOUCHED_BYTES or not self._writing.acquire(blocking=False):
+    def _open_journal(self, file: Path) -> None:
+        generation = self._database.get(GENERATION)
+        if generation is not None:
+            if not file.exists():
+                raise StorageError(f"{file} is missing: it holds what is not in the database yet")
+            self._generation = int(generation)
+            self._journal = Journal(file, self._generation)
             return
-        try:
-            self._map_anew(self._env.info()["map_size"])
-        finally:
-            self._writing.release()
+        # A new database, or one of a format without a journal. What was made of one before a crash holds nothing.
+        self._generation = 0
+        self._journal = Journal(file, 0)
+        self._merge([])
 
-    def _map_anew(self, size: int) -> None:
-        try:
-            with self._readers:
-                self._env.set_mapsize(size)
-        except lmdb.Error as error:
-            raise StorageError(f"cannot map {size} bytes of the database in {self._directory}: {error}") from error
-        self._touched = 0
+    def _take_over(self, content: bytes) -> None:
+        """Takes in a record of the journal; raises ValueError if it can't be one of ours."""
+        first, records, values = msgpack.unpackb(content)
+        entries = [decode_entry(index, record) for index, record in enumerate(records, first)]
+        bounds = self._view.bounds
+        self._add(bounds.appended(entries) if entries else bounds, entries, records, dict(values))
 
-    @contextmanager
-    def _reading(self, what: str) -> Iterator[lmdb.Transaction]:
-        """A read transaction. What it gives are views of the map that end with it; ``what`` is read, for errors."""
-        try:
-            with self._readers, self._env.begin(buffers=True) as txn:
-                yield txn
-        except (lmdb.Error, OSError) as error:
-            raise StorageError(f"cannot read {what} in {self._directory}: {error}") from error
-        except ValueError as error:
-            raise StorageError(f"{what} in {self._directory} is damaged: {error}") from error
+    def _take_away(self, bounds: Bounds, operation: _Operation) -> None:
+        pending = self._transactions[-1]
+        pending.bounds = bounds
+        pending.operations.append(operation)
+        pending.adds_only = False
 
-    def _check_conf(self) -> None:
-        with self._reading("a stable value") as txn:
-            for key, record in txn.cursor(self._conf):
-                if key != FORMAT_KEY:
-                    unseal(bytes(key), record)
+    def _commit(self, pending: _Pending) -> None:
+        if pending.adds_only and sum(map(len, pending.records)) <= MAX_JOURNALED_BYTES:
+            first = pending.entries[0].index if pending.entries else 0
+            content: bytes = msgpack.packb((first, pending.records, list(pending.values.items())))
+            if self._journal.has_room(len(content)):
+                self._journal.append(content)
+                self._add(pending.bounds, pending.entries, pending.records, pending.values)
+                return
+        self._merge(pending.operations)
 
-    def _read_bounds(self) -> Bounds:
-        with self._reading("the log") as txn, txn.cursor(self._logs) as cursor:
-            self._leaves.check_at(0)
-            self._leaves.check_at(sys.maxsize)
-            if not cursor.first():
-                return Bounds()
-            first = decode_index(cursor.key())
-            cursor.last()
-            last = decode_index(cursor.key())
-            count = txn.stat(self._logs)["entries"]
-            if count != last - first + 1:
-                raise ValueError(f"it has {count} entries from {first} to {last}")
-            return Bounds(first, last)
+    def _add(
+        self, bounds: Bounds, entries: Sequence[Entry], records: Sequence[bytes], values: Mapping[bytes, bytes]
+    ) -> None:
+        """Lets readers see what is in the journal now."""
+        view = self._view
+        view.entries.extend(entries)
+        view.records.extend(records)
+        view.values.update(values)
+        self._view = view._replace(bounds=bounds)
 
-    def _decoded(self, index: int, record: bytes | memoryview) -> Entry:
-        self._touched += len(record)
-        try:
-            return decode_entry(index, record)
-        except ValueError as error:
-            raise ValueError(f"entry {index}: {error}") from error
+    def _merge(self, operations: Sequence[_Operation]) -> None:
+        """Carries out ``operations`` on the database, after all that is in the journal, which is empty then."""
+        view = self._view
+        generation = self._generation + 1
+        with self._database.transaction():
+            if view.entries:
+                self._database.append(view.entries, view.records)
+            for operation in operations:
+                operation(self._database)
+            self._database.set({**view.values, GENERATION: b"%d" % generation})
+        self._generation = generation
+        self._journal.begin(generation)
+        self._view = _View(self._database.bounds, [], [], {})

@@ -1,0 +1,175 @@
+"""The journal: what was acknowledged is read again, however the file looks otherwise, or its damage is said."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyraft_lite.core.errors import StorageError
+from pyraft_lite.storage.journal import JOURNAL_BYTES, Journal
+
+CONTENTS = [b"first", b"", bytes(1000), b"\xff" * 300, b"last one"]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def written(file: Path, contents: list[bytes], generation: int = 7) -> list[int]:
+    """Writes records; returns where each ends."""
+    journal = Journal(file, generation)
+    before = file.read_bytes()
+    ends = []
+    for content in contents:
+        journal.append(content)
+        after = file.read_bytes()
+        changed = [at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        ends.append(max(changed) + 1)
+        before = after
+    journal.close()
+    return ends
+
+
+def read(file: Path, generation: int = 7) -> list[bytes]:
+    journal = Journal(file, generation)
+    try:
+        return journal.read()
+    finally:
+        journal.close()
+
+
+def test_a_new_journal_is_empty_and_as_long_as_it_will_be(file: Path) -> None:
+    assert read(file, 0) == []
+    assert file.stat().st_size == JOURNAL_BYTES
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_records_come_back_in_order(file: Path) -> None:
+    written(file, CONTENTS)
+    assert read(file) == CONTENTS
+    assert file.stat().st_size == JOURNAL_BYTES
+
+
+def test_after_reading_it_goes_on_behind_the_last_record(file: Path) -> None:
+    written(file, CONTENTS)
+    journal = Journal(file, 7)
+    journal.read()
+    journal.append(b"more")
+    journal.close()
+    assert read(file) == [*CONTENTS, b"more"]
+
+
+def test_of_an_earlier_generation_nothing_is_read(file: Path) -> None:
+    written(file, CONTENTS)
+    journal = Journal(file, 7)
+    journal.begin(8)
+    journal.append(b"new")
+    journal.close()
+    assert read(file, 8) == [b"new"]
+    assert read(file, 9) == []
+
+
+def test_there_is_room_up_to_the_last_byte(file: Path) -> None:
+    journal = Journal(file, 1)
+    size = next(size for size in range(JOURNAL_BYTES, 0, -1) if journal.has_room(size))
+    journal.append(b"x" * size)
+    assert not journal.has_room(0)
+    assert journal.read() == [b"x" * size]
+    journal.begin(2)
+    assert journal.has_room(size)
+    journal.close()
+    assert file.stat().st_size == JOURNAL_BYTES
+
+
+@given(st.data())
+def test_a_write_cut_off_anywhere_is_none_and_those_before_it_are_whole(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    file = tmp_path_factory.mktemp("torn") / "journal"
+    earlier = data.draw(st.lists(st.binary(max_size=200), max_size=5))
+    written(file, earlier, 6)
+    contents = data.draw(st.lists(st.binary(max_size=200), min_size=1, max_size=5))
+    written(file, contents[:-1])
+    before = file.read_bytes()
+    journal = Journal(file, 7)
+    journal.read()
+    journal.append(contents[-1])
+    journal.close()
+    after = file.read_bytes()
+    begin = next((at for at in range(JOURNAL_BYTES) if before[at] != after[at]), JOURNAL_BYTES)
+    cut = data.draw(st.integers(begin, begin + 30 + len(contents[-1])))
+    file.write_bytes(after[:cut] + before[cut:])
+    assert read(file) in (contents[:-1], contents)
+    if after[:cut] + before[cut:] == after:
+        assert read(file) == contents
+
+
+def test_a_record_that_is_damaged_where_others_follow_is_not_gone_without_a_word(file: Path) -> None:
+    *ends, _ = written(file, CONTENTS)
+    whole = file.read_bytes()
+    for at in range(ends[-1]):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0x10
+        file.write_bytes(damaged)
+        with pytest.raises(StorageError, match=rf"journal {file} is damaged at byte \d+: records follow"):
+            read(file)
+
+
+def test_a_record_in_another_place_is_none(file: Path) -> None:
+    written(file, [b"one"])
+    whole = file.read_bytes()
+    file.write_bytes(bytes(1) + whole[:-1])
+    assert read(file) == []
+
+
+@pytest.mark.parametrize("size", [0, 100, JOURNAL_BYTES - 1, JOURNAL_BYTES + 1])
+def test_a_file_of_another_size_is_damaged(file: Path, size: int) -> None:
+    written(file, CONTENTS)
+    os.truncate(file, size)
+    with pytest.raises(StorageError, match=f"{file} is damaged: it has {size} bytes, not {JOURNAL_BYTES}"):
+        read(file)
+
+
+def test_a_journal_whose_making_was_interrupted_is_made_anew(file: Path) -> None:
+    file.with_suffix(".tmp").write_bytes(b"half")
+    written(file, CONTENTS)
+    assert read(file) == CONTENTS
+
+
+def test_a_write_that_fails_is_said_with_the_reason(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(file, 7)
+    journal.append(b"before")
+
+    def fail(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(StorageError, match=f"cannot write to the journal {file}: Input/output error"):
+        journal.append(b"lost")
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: len(data) - 1)
+    with pytest.raises(StorageError, match=r"27 of 28 bytes were taken"):
+        journal.append(b"lost")
+    assert journal.read() == [b"before"]
+    journal.close()
+
+
+def test_a_directory_in_its_place_is_refused(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(StorageError, match=f"cannot open the journal {file}: Is a directory"):
+        Journal(file, 1)
+
+
+def test_each_write_is_durable_when_it_returns(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    opening = os.open
+
+    def watch(path: object, flags: int, mode: int = 0o777) -> int:
+        opened.append(flags)
+        return opening(path, flags, mode)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(os, "open", watch)
+    Journal(file, 1).close()
+    assert opened[-1] & os.O_DSYNC
