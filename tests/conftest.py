@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import pytest
+from hypothesis import settings
 
 import engines
 from pyraft_lite.rpc.engine import available_engines
@@ -13,3 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     engines.chosen = config.getoption("--grpc-engine")
+
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
