@@ -8,6 +8,7 @@ import click
 import grpc
 
 from pyraft_lite.rpc.engine import CallContext, available_engines, new_engine
+from pyraft_lite.runtime.process import run_process
 
 
 class Echo:
@@ -38,7 +39,7 @@ async def serve(name: str) -> None:
 @click.argument("engine", type=click.Choice(available_engines()))
 def main(engine: str) -> None:
     """Echoes on ENGINE until stdin ends."""
-    asyncio.run(serve(engine))
+    run_process(serve(engine))
 
 
 if __name__ == "__main__":

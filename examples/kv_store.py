@@ -173,7 +173,7 @@ async def run(config: Config, directory: Path, *, bootstrap: bool) -> None:
         service = KeyValueService(raft, key_values, lease_reads=config.settings.lease_reads)
         admin = AdminService(raft)
         health = LeaderHealth(raft, ["KeyValue", RAFT_LEADER])
-        engine = new_engine("grpcio", DRAIN)
+        engine = new_engine("asyncio", DRAIN)
         engine.add_generic_rpc_handlers([service.handler])
         add_RaftAdminServicer_to_server(admin, engine)
         add_RaftTransportServicer_to_server(transport.service, engine)

@@ -1,5 +1,6 @@
 """What the tests of the transport share: a handler that records, and nodes that serve on a port of their own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from pyraft_lite.core.messages import (
 from pyraft_lite.rpc.engine import ServerEngine
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import add_RaftTransportServicer_to_server
 from pyraft_lite.rpc.transport import Deadlines, GrpcTransport
+from pyraft_lite.runtime.transport import Pipeline, TransportError
 
 ALICE = Peer("alice", "alice.test:1")
 
@@ -120,3 +122,20 @@ async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     """The chunks, one by one."""
     for chunk in chunks:
         yield chunk
+
+
+def send(pipeline: Pipeline, request: AppendEntriesRequest) -> "asyncio.Future[AppendEntriesResponse]":
+    """Sends on a stream; the future ends as the request does."""
+    future: asyncio.Future[AppendEntriesResponse] = asyncio.get_running_loop().create_future()
+
+    def answered(answer: AppendEntriesResponse | TransportError) -> None:
+        if future.cancelled():
+            return
+        if isinstance(answer, TransportError):
+            future.set_exception(answer)
+            future.exception()  # Marks it as seen: a test that looks at others leaves no "never retrieved" behind.
+        else:
+            future.set_result(answer)
+
+    pipeline.send(request, answered)
+    return future

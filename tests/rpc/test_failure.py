@@ -16,7 +16,6 @@ from pyraft_lite.runtime.transport import FailureKind
         (grpc.StatusCode.INVALID_ARGUMENT, "no such type", FailureKind.REJECTED),
         (grpc.StatusCode.UNKNOWN, "raft is already shutdown", FailureKind.REJECTED),
         (grpc.StatusCode.INTERNAL, "out of luck", FailureKind.REJECTED),
-        (grpc.StatusCode.INTERNAL, "Internal error from Core", FailureKind.UNREACHABLE),
     ],
 )
 def test_every_status_has_its_kind(code: grpc.StatusCode, details: str, kind: FailureKind) -> None:

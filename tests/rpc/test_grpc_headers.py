@@ -12,6 +12,7 @@ from pyraft_lite.rpc.grpc_headers import (
     decode_metadata,
     encode_metadata,
     encode_status,
+    encode_timeout,
     parse_timeout,
     percent_encode,
 )
@@ -49,8 +50,8 @@ def test_a_lone_surrogate_does_not_keep_a_message_from_being_sent() -> None:
 
 
 def test_a_status_has_a_message_only_if_there_is_one() -> None:
-    assert encode_status(grpc.StatusCode.OK, "") == [(b"grpc-status", b"0")]
-    expected = [(b"grpc-status", b"5"), (b"grpc-message", b"no such %25")]
+    assert encode_status(grpc.StatusCode.OK, "") == ((b"grpc-status", b"0"),)
+    expected = ((b"grpc-status", b"5"), (b"grpc-message", b"no such %25"))
     assert encode_status(grpc.StatusCode.NOT_FOUND, "no such %") == expected
 
 
@@ -70,7 +71,7 @@ def test_binary_metadata_may_be_several_values_joined() -> None:
 
 
 def test_names_go_out_in_lower_case() -> None:
-    assert encode_metadata((("Some-Name", "Value"),)) == [(b"some-name", b"Value")]
+    assert encode_metadata((("Some-Name", "Value"),)) == ((b"some-name", b"Value"),)
 
 
 def test_what_http2_and_grpc_have_a_use_for_is_no_metadata() -> None:
@@ -86,3 +87,29 @@ def test_binary_metadata_that_is_not_base64_is_refused_with_its_name() -> None:
 def test_text_metadata_that_is_not_ascii_is_refused_with_its_name() -> None:
     with pytest.raises(MetadataError, match=r"invalid metadata some: .*ascii"):
         decode_metadata([(b"some", "é".encode())])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "encoded"),
+    [
+        (1.0, b"1S"),
+        (60.0, b"60S"),
+        (59.987, b"60S"),
+        (61.0, b"61S"),
+        (99.1, b"100S"),
+        (86_400.0, b"87000S"),
+        (0.3, b"300m"),
+        (0.1234, b"130m"),
+        (0.0000123, b"13u"),
+        (1e-9, b"1u"),
+        (0.0, b"1u"),
+        (-1.0, b"1u"),
+    ],
+)
+def test_a_timeout_is_rounded_up_to_two_digits(seconds: float, encoded: bytes) -> None:
+    assert encode_timeout(seconds) == encoded
+
+
+@given(st.floats(1e-6, 9e7))
+def test_a_timeout_is_never_less_and_hardly_more(seconds: float) -> None:
+    assert seconds * (1 - 1e-9) <= parse_timeout(encode_timeout(seconds)) <= seconds * 1.1 + 1e-6

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from peers import ALICE, Handler, append, calling, serving, serving_node, yes
+from peers import ALICE, Handler, append, calling, send, serving, serving_node, yes
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import ShutdownError
@@ -51,7 +51,7 @@ async def test_responses_come_in_the_order_of_the_requests() -> None:
     handler = Handler()
     async with serving(handler) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        futures = [pipeline.send(append(i)) for i in range(500)]
+        futures = [send(pipeline, append(i)) for i in range(500)]
         responses = await asyncio.gather(*futures)
     assert responses == [yes(append(i)) for i in range(500)]
     assert handler.requests == [append(i) for i in range(500)]
@@ -61,7 +61,7 @@ async def test_a_later_request_starts_before_the_earlier_one_is_answered() -> No
     slow = Slow()
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        first, second = send(pipeline, append(1)), send(pipeline, append(2))
         assert [await slow.taken_in.get(), await slow.taken_in.get()] == [1, 2]
         slow.gate(1).set()
         assert await first == yes(append(1))
@@ -74,7 +74,7 @@ async def test_an_answer_that_is_ready_early_waits_for_its_turn() -> None:
     slow = Slow()
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        first, second = send(pipeline, append(1)), send(pipeline, append(2))
         slow.gate(2).set()
         assert [await slow.taken_in.get(), await slow.taken_in.get()] == [1, 2]
         # A unary call on the same connection: had the second response been let out, it would have come first.
@@ -90,7 +90,7 @@ async def test_no_more_than_the_limit_is_under_way_at_a_time() -> None:
     slow = Slow()
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        futures = [pipeline.send(append(i)) for i in range(MAX_IN_FLIGHT + 1)]
+        futures = [send(pipeline, append(i)) for i in range(MAX_IN_FLIGHT + 1)]
         for i in range(MAX_IN_FLIGHT):
             assert await slow.taken_in.get() == i
         slow.gate(1000).set()
@@ -107,7 +107,7 @@ async def test_no_more_requests_are_started_while_so_many_bytes_are_under_way() 
     most = MAX_BYTES_IN_FLIGHT // LARGE + 1
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        futures = [pipeline.send(large_append(i)) for i in range(most + 1)]
+        futures = [send(pipeline, large_append(i)) for i in range(most + 1)]
         for i in range(most):
             assert await slow.taken_in.get() == i
         slow.gate(1000).set()
@@ -126,10 +126,10 @@ async def test_when_the_peer_dies_all_unanswered_and_all_later_requests_fail() -
     async with calling() as transport:
         async with serving(Handler(answer=slow)) as bob:
             pipeline = transport.pipeline(bob)
-            futures = [pipeline.send(append(i)) for i in range(3)]
+            futures = [send(pipeline, append(i)) for i in range(3)]
             slow.gate(0).set()
             assert await futures[0] == yes(append(0))
-        for future in (*futures[1:], pipeline.send(append(3))):
+        for future in (*futures[1:], send(pipeline, append(3))):
             with pytest.raises(TransportError) as failure:
                 await future
             assert failure.value.kind is FailureKind.UNREACHABLE
@@ -140,7 +140,7 @@ async def test_a_pipeline_to_a_peer_that_is_gone_fails_its_requests() -> None:
         pass
     async with calling() as transport:
         with pytest.raises(TransportError) as failure:
-            await transport.pipeline(bob).send(append(1))
+            await send(transport.pipeline(bob), append(1))
     assert failure.value.kind is FailureKind.UNREACHABLE
 
 
@@ -149,43 +149,43 @@ async def test_an_overdue_response_breaks_the_stream() -> None:
     slow.gate(0).set()
     async with serving(Handler(answer=slow)) as bob, calling(Deadlines(append=0.1)) as transport:
         pipeline = transport.pipeline(bob)
-        answered = await pipeline.send(append(0))
-        overdue, younger = pipeline.send(append(1)), pipeline.send(append(2))
+        answered = await send(pipeline, append(0))
+        overdue, younger = send(pipeline, append(1)), send(pipeline, append(2))
         for future in (overdue, younger):
             with pytest.raises(TransportError, match=r"no response for 0\.1 s") as failure:
                 await future
             assert failure.value.kind is FailureKind.TIMEOUT
         with pytest.raises(TransportError):
-            await pipeline.send(append(3))
+            await send(pipeline, append(3))
     assert answered == yes(append(0))
 
 
 async def test_a_stream_that_is_idle_is_not_stalled() -> None:
     async with serving(Handler()) as bob, calling(Deadlines(append=0.05)) as transport:
         pipeline = transport.pipeline(bob)
-        await pipeline.send(append(1))
+        await send(pipeline, append(1))
         await asyncio.sleep(0.15)  # Three deadlines without a request.
-        assert await pipeline.send(append(2)) == yes(append(2))
+        assert await send(pipeline, append(2)) == yes(append(2))
 
 
 async def test_close_fails_what_is_unanswered_at_once() -> None:
     handler = Handler(answer=Slow())
     async with serving(handler) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        future = pipeline.send(append(1))
+        future = send(pipeline, append(1))
         pipeline.close()
         assert future.done()
         with pytest.raises(TransportError, match="closed by this node"):
             await future
         with pytest.raises(TransportError, match="closed by this node"):
-            await pipeline.send(append(2))
+            await send(pipeline, append(2))
 
 
 async def test_a_response_nobody_waits_for_any_more_does_no_harm() -> None:
     slow = Slow()
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        first, second = pipeline.send(append(1)), pipeline.send(append(2))
+        first, second = send(pipeline, append(1)), send(pipeline, append(2))
         first.cancel()
         slow.gate(1).set()
         slow.gate(2).set()
@@ -200,13 +200,13 @@ async def test_an_error_of_the_handler_ends_the_stream_after_what_was_answered()
 
     async with serving(Handler(answer=fails_at_two)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
-        futures = [pipeline.send(append(i)) for i in range(3)]
+        futures = [send(pipeline, append(i)) for i in range(3)]
         assert await asyncio.gather(*futures[:2]) == [yes(append(0)), yes(append(1))]
         with pytest.raises(TransportError, match="raft is already shutdown") as failure:
             await futures[2]
         assert failure.value.kind is FailureKind.REJECTED
         with pytest.raises(TransportError, match="raft is already shutdown"):
-            await pipeline.send(append(3))
+            await send(pipeline, append(3))
 
 
 async def test_a_message_that_makes_no_sense_ends_the_stream_after_what_was_answered() -> None:
@@ -242,7 +242,7 @@ async def test_when_the_sender_goes_what_it_still_waits_for_is_cancelled() -> No
     async with serving(Handler(answer=slow)) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
         for i in range(MAX_IN_FLIGHT + 1):
-            pipeline.send(append(i))
+            send(pipeline, append(i))
         for _ in range(MAX_IN_FLIGHT):
             await slow.taken_in.get()
         pipeline.close()
@@ -254,13 +254,13 @@ async def test_a_closing_node_answers_what_it_took_in_and_ends_the_stream() -> N
     handler = Handler(answer=slow)
     async with serving_node(handler) as (bob, bobs), calling() as transport:
         pipeline = transport.pipeline(bob)
-        taken = pipeline.send(append(1))
+        taken = send(pipeline, append(1))
         await slow.taken_in.get()
         bobs.service.close()
         slow.gate(1).set()
         assert await taken == yes(append(1))
         with pytest.raises(TransportError) as failure:
-            await pipeline.send(append(2))
+            await send(pipeline, append(2))
         assert failure.value.kind is FailureKind.UNREACHABLE
 
 
@@ -280,5 +280,5 @@ async def test_large_appends_flow() -> None:
     async with serving(handler) as bob, calling() as transport:
         pipeline = transport.pipeline(bob)
         request = AppendEntriesRequest(1, ALICE, entries=(entry,))
-        await asyncio.gather(*(pipeline.send(request) for _ in range(10)))
+        await asyncio.gather(*(send(pipeline, request) for _ in range(10)))
     assert handler.requests == [request] * 10

@@ -1,4 +1,5 @@
-"""What h2corn's engine makes of requests that no gRPC library would send, or that tests cannot see through one."""
+"""What our own engine and h2corn's make of requests that no gRPC library would send, or that tests cannot see through
+one."""
 
 import asyncio
 import gzip
@@ -12,8 +13,8 @@ from h2_client import H2Client, h2_client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pyraft_lite.rpc.engine import available_engines, new_engine
 from pyraft_lite.rpc.grpc_framing import frame
-from pyraft_lite.rpc.h2corn_engine import H2cornEngine
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 
 ECHO, CHAT, CHAT_COMPRESSED = b"/test.Echo/Echo", b"/test.Echo/Chat", b"/test.Echo/ChatCompressed"
@@ -31,9 +32,12 @@ UNIMPLEMENTED = code(grpc.StatusCode.UNIMPLEMENTED)
 EXHAUSTED = code(grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[tuple[EchoService, H2Client]]:
-    async with echoing(H2cornEngine()) as (service, address), h2_client(address) as client:
+ENGINES = [name for name in available_engines() if name != "grpcio"]
+
+
+@pytest.fixture(params=ENGINES)
+async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[EchoService, H2Client]]:
+    async with echoing(new_engine(request.param)) as (service, address), h2_client(address) as client:
         yield service, client
 
 
@@ -248,7 +252,8 @@ CHUNKS = st.lists(
 PATHS = st.sampled_from([b"/test.Echo/" + name for name in (b"Echo", b"Chat", b"Collect", b"Send", b"Status", b"No")])
 
 
-def test_whatever_is_asked_is_answered() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whatever_is_asked_is_answered(engine: str) -> None:
     """Every request ends with a status, of gRPC or HTTP, or with a reset stream; and the server goes on."""
 
     async def ask(address: str, requests: list[tuple[bytes, list[bytes], dict[bytes, bytes | None]]]) -> None:
@@ -259,7 +264,7 @@ def test_whatever_is_asked_is_answered() -> None:
             assert (await client.request(ECHO, [frame(b"still here")])).body == frame(b"still here")
 
     with asyncio.Runner() as runner:
-        serving = echoing(H2cornEngine())
+        serving = echoing(new_engine(engine))
         _, address = runner.run(serving.__aenter__())
 
         @settings(max_examples=500, deadline=None)
@@ -271,7 +276,8 @@ def test_whatever_is_asked_is_answered() -> None:
         runner.run(serving.__aexit__(None, None, None))
 
 
-def test_bytes_that_are_no_http_harm_nobody_else() -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bytes_that_are_no_http_harm_nobody_else(engine: str) -> None:
     async def send(address: str, garbage: bytes) -> None:
         host, _, port = address.rpartition(":")
         _, writer = await asyncio.open_connection(host, int(port))
@@ -281,7 +287,7 @@ def test_bytes_that_are_no_http_harm_nobody_else() -> None:
             assert (await client.request(ECHO, [frame(b"unharmed")])).body == frame(b"unharmed")
 
     with asyncio.Runner() as runner:
-        serving = echoing(H2cornEngine())
+        serving = echoing(new_engine(engine))
         _, address = runner.run(serving.__aenter__())
 
         @settings(max_examples=200, deadline=None)

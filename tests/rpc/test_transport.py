@@ -3,23 +3,27 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import AsyncIterator
 
 import grpc
 import pytest
-from peers import ALICE, Handler, append, calling, listening, serving, serving_node, yes
+from h2_peer import ignore, respond, running
+from peers import ALICE, Handler, append, calling, listening, send, serving, serving_node, yes
 
 from engines import chosen_engine
-from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import ShutdownError
 from pyraft_lite.core.messages import (
     AppendEntriesRequest,
+    InstallSnapshotRequest,
     Request,
     RequestPreVoteRequest,
     RequestVoteRequest,
     Response,
     TimeoutNowRequest,
 )
+from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
@@ -112,9 +116,10 @@ async def test_heartbeats_have_the_deadline_of_votes_and_entries_another() -> No
 
     async with serving(Handler(answer=never)) as bob, calling(Deadlines(control=0.1, append=30)) as transport:
         entries = asyncio.create_task(transport.send(bob, append(1)))
-        with pytest.raises(TransportError) as failure:
-            await transport.send(bob, AppendEntriesRequest(1, ALICE))
-        assert failure.value.kind is FailureKind.TIMEOUT
+        for _ in range(2):
+            with pytest.raises(TransportError) as failure:
+                await transport.send(bob, AppendEntriesRequest(1, ALICE))
+            assert failure.value.kind is FailureKind.TIMEOUT
         assert not entries.done()
         entries.cancel()
         await asyncio.wait([entries])
@@ -135,6 +140,58 @@ async def test_an_error_of_the_peers_handler_is_a_rejection_with_its_message() -
         with pytest.raises(TransportError, match="raft is already shutdown") as failure:
             await transport.send(bob, VOTE)
     assert failure.value.kind is FailureKind.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\xff", "the response is unreadable"),
+        (pb.RequestVoteResponse(term=2**63).SerializeToString(), "the response makes no sense: impossible term"),
+    ],
+)
+async def test_a_response_that_is_none_is_rejected(payload: bytes, reason: str) -> None:
+    async with running(respond(payload)) as peer, calling() as transport:
+        with pytest.raises(TransportError, match=f"^RequestVote to {peer.address}: {reason}") as failure:
+            await transport.send(Server("bob", peer.address), VOTE)
+    assert failure.value.kind is FailureKind.REJECTED
+
+
+async def test_the_heartbeats_of_a_term_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[AppendEntriesRequest] = []
+    encode = wire.encode_append_request
+
+    def record(request: AppendEntriesRequest) -> pb.AppendEntriesRequest:
+        encoded.append(request)
+        return encode(request)
+
+    monkeypatch.setattr(wire, "encode_append_request", record)
+    handler = Handler()
+    async with serving(handler) as bob, calling() as transport:
+        for index in (1, 2):
+            await transport.send(bob, AppendEntriesRequest(1, ALICE))
+            await transport.send(bob, append(index))
+        await transport.send(bob, AppendEntriesRequest(2, ALICE))
+    assert encoded == [AppendEntriesRequest(1, ALICE), append(1), append(2), AppendEntriesRequest(2, ALICE)]
+    assert len(handler.requests) == 5
+
+
+async def test_nothing_small_waits_behind_appends_or_a_snapshot() -> None:
+    async def snapshot() -> AsyncIterator[bytes]:
+        yield bytes(1_000_000)
+
+    async with running(ignore, grants=False) as peer, calling() as transport:
+        bob = Server("bob", peer.address)
+        send(transport.pipeline(bob), append(1))
+        request = InstallSnapshotRequest(1, ALICE, 1, 1, Configuration(), 1, 1_000_000)
+        installing = asyncio.create_task(transport.install_snapshot(bob, request, snapshot()))
+        sending = asyncio.create_task(transport.send(bob, VOTE))
+        await peer.until(lambda: len(peer.headers) == 3)
+        assert peer.connections == 3
+        await transport.close()
+        for task in (installing, sending):
+            with pytest.raises(TransportError) as failure:
+                await task
+            assert failure.value.kind is FailureKind.UNREACHABLE
 
 
 async def test_a_message_that_makes_no_sense_is_refused_with_the_reason() -> None:
@@ -191,7 +248,7 @@ async def test_close_fails_what_is_under_way_and_all_that_follows() -> None:
     async with serving(Handler(answer=never)) as bob, calling() as transport:
         sending = asyncio.create_task(transport.send(bob, VOTE))
         await taken_in.wait()
-        pipelined = transport.pipeline(bob).send(append(1))
+        pipelined = send(transport.pipeline(bob), append(1))
         await transport.close()
         for call in (sending, pipelined):
             with pytest.raises(TransportError) as failure:
@@ -206,8 +263,8 @@ async def test_close_fails_what_is_under_way_and_all_that_follows() -> None:
 async def test_close_leaves_no_pipeline_running() -> None:
     async with serving(Handler()) as bob, calling() as transport:
         used, unused, failing = transport.pipeline(bob), transport.pipeline(bob), transport.pipeline(absent())
-        await used.send(append(1))
-        failing.send(append(1))
+        await send(used, append(1))
+        send(failing, append(1))
         await transport.close()
         for pipeline in (used, unused, failing):
             assert isinstance(pipeline, GrpcPipeline)
@@ -220,7 +277,7 @@ async def test_an_rpc_before_there_is_a_handler_is_refused() -> None:
             await transport.send(bob, VOTE)
         # A stream may end before its first request is sent, and then grpcio does not say why.
         with pytest.raises(TransportError, match=r"raft is not running yet|the peer ended the stream"):
-            await transport.pipeline(bob).send(append(1))
+            await send(transport.pipeline(bob), append(1))
 
 
 class TestUntilDisconnected:

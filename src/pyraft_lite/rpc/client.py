@@ -5,6 +5,8 @@ calls only to one that is SERVING it, which is the leader; with ``wait_for_ready
 What fails all the same, because the leader changed while the call was under way or has too much to do,
 :func:`call_leader` tries again.
 
+``leader_client`` does the same over connections of our own, for programs that make many small calls.
+
 Such a channel may send each call to another node. Whoever needs one node for several calls, as RaftAdmin's operations
 do, asks :func:`find_leader` which it is.
 """
@@ -89,11 +91,17 @@ async def call_leader(
         try:
             return await method(request, timeout=deadline - clock(), wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            pause = FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(1, 1.25)
+            pause = pause_after(attempt)
             if error.code() not in RETRIED or attempt == attempts or clock() + pause >= deadline:
                 raise
         await asyncio.sleep(pause)
         attempt += 1
+
+
+def pause_after(attempt: int) -> float:
+    """Seconds to wait after so many attempts before another is made."""
+    least: float = FIRST_BACKOFF * 2 ** (attempt - 1)
+    return least * random.uniform(1, 1.25)
 
 
 def hides_status(error: grpc.aio.AioRpcError) -> bool:

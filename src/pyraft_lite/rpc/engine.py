@@ -21,7 +21,7 @@ from pyraft_lite.rpc.limited import ServiceLimits
 GenericHandler: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-ENGINES = ("grpcio", "h2corn")
+ENGINES = ("asyncio", "grpcio", "h2corn")
 """The names of the engines, the default one first; ``docs/engines.md`` says why."""
 
 
@@ -108,7 +108,7 @@ class ServerEngine(HandlerRegistry, Protocol):
 
 def available_engines() -> tuple[str, ...]:
     """The names of the engines that are installed, the default one first."""
-    return tuple(name for name in ENGINES if name == "grpcio" or importlib.util.find_spec(name))
+    return tuple(name for name in ENGINES if name != "h2corn" or importlib.util.find_spec(name))
 
 
 def new_engine(name: str, grace: float = 0) -> ServerEngine:
@@ -123,6 +123,10 @@ def new_engine(name: str, grace: float = 0) -> ServerEngine:
         from pyraft_lite.rpc.h2corn_engine import H2cornEngine
 
         return H2cornEngine(grace)
-    from pyraft_lite.rpc.grpcio_engine import GrpcioEngine
+    if name == "grpcio":
+        from pyraft_lite.rpc.grpcio_engine import GrpcioEngine
 
-    return GrpcioEngine(grace)
+        return GrpcioEngine(grace)
+    from pyraft_lite.rpc.asyncio_engine import AsyncioEngine
+
+    return AsyncioEngine(grace)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import grpc
 
@@ -15,7 +15,6 @@ from pyraft_lite.rpc.grpc_headers import (
     decode_metadata,
     encode_metadata,
     encode_status,
-    parse_timeout,
 )
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.runtime.limit import Limit
@@ -25,16 +24,13 @@ EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
 
-Event: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Event]]
-Send: TypeAlias = Callable[[Event], Awaitable[None]]
+_HEADERS: Headers = ((b"content-type", b"application/grpc"), (b"grpc-accept-encoding", framing.ACCEPTED))
+_OK: Headers = encode_status(grpc.StatusCode.OK, "")
 
-_HEADERS = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", framing.ACCEPTED)]
+Status: TypeAlias = tuple[grpc.StatusCode, str]
 
-# What most calls send, made once. The server only reads it.
-_START: Event = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
-_NOTHING: Event = {"type": "http.response.body", "body": b"", "more_body": True}
-_OK: Event = {"type": "http.response.trailers", "headers": encode_status(grpc.StatusCode.OK, "")}
+GONE: Status = (grpc.StatusCode.CANCELLED, "")
+"""What a call ends with whose client is gone, should anybody ask."""
 
 _ENCODINGS = {
     grpc.Compression.NoCompression: framing.IDENTITY,
@@ -63,49 +59,79 @@ class Method(NamedTuple):
     limit: Limit | None
 
 
+class Exchange(Protocol):
+    """The request of a call and its answer, as HTTP has them."""
+
+    async def receive(self) -> tuple[bytes | bytearray, bool]:
+        """The next bytes of the request's body, and whether there will be more.
+
+        Raises:
+            asyncio.CancelledError: the client is gone.
+        """
+        ...
+
+    async def send(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
+        """Sends a part of the answer; waits while the client is slower than we are.
+
+        Args:
+            headers: The first part's.
+            body: What follows.
+            trailers: The last part's. If they are empty, the headers are the trailers.
+
+        Raises:
+            OSError: the client is gone.
+        """
+        ...
+
+
 class Call:
-    """The :class:`~pyraft_lite.rpc.engine.CallContext` of a call that came over ASGI.
+    """The :class:`~pyraft_lite.rpc.engine.CallContext` of a call.
 
     Args:
         method: What is called.
         fields: The request's headers.
         headers: The same by name.
-        receive: ASGI's.
-        send: ASGI's.
+        deadline: When its client gives up, by the event loop's clock; None: never.
+        exchange: Where requests come from and responses go.
     """
 
     __slots__ = (
         "_code",
         "_compress_next",
-        "_deadline",
         "_deframer",
         "_details",
         "_encoding",
-        "_expired",
+        "_exchange",
         "_fields",
         "_half_closed",
         "_headers",
-        "_method",
-        "_receive",
+        "_interruption",
         "_request_encoding",
-        "_send",
         "_started",
+        "_task",
         "_trailing",
+        "deadline",
+        "method",
     )
 
     def __init__(
-        self, method: Method, fields: Headers, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+        self,
+        method: Method,
+        fields: Headers,
+        headers: Mapping[bytes, bytes],
+        deadline: float | None,
+        exchange: Exchange,
     ) -> None:
-        self._method = method
+        self.method = method
+        self.deadline = deadline
         self._fields = fields
         self._headers = headers
-        self._receive = receive
-        self._send = send
+        self._exchange = exchange
         self._code: grpc.StatusCode | None = None
         self._details = ""
-        self._trailing: Headers = []
-        self._deadline: float | None = None
-        self._expired = False
+        self._trailing: Headers = ()
+        self._task: asyncio.Task[Any] | None = None
+        self._interruption: Status | None = None
         self._deframer = framing.Deframer(MAX_MESSAGE_BYTES)
         self._request_encoding = headers.get(b"grpc-encoding", framing.IDENTITY)
         self._half_closed = False
@@ -129,16 +155,15 @@ class Call:
 
     def time_remaining(self) -> float | None:
         """See :meth:`CallContext.time_remaining`."""
-        if self._deadline is None:
+        if self.deadline is None:
             return None
-        return max(self._deadline - asyncio.get_running_loop().time(), 0)
+        return max(self.deadline - asyncio.get_running_loop().time(), 0)
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """See :meth:`CallContext.send_initial_metadata`."""
         if self._started:
             raise grpc.aio.UsageError("the initial metadata has been sent already")
-        await self._deliver(self._start(encode_metadata(metadata)))
-        await self._deliver(_NOTHING)  # Else the server keeps the headers until there is a response.
+        await self._deliver(self._start(encode_metadata(metadata)), b"")
 
     def set_trailing_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """See :meth:`CallContext.set_trailing_metadata`."""
@@ -167,14 +192,12 @@ class Call:
     async def read(self) -> Any:
         """See :meth:`CallContext.read`."""
         payload = await self._next_payload()
-        return EOF if payload is None else self._method.deserialize(payload)
+        return EOF if payload is None else self.method.deserialize(payload)
 
     async def write(self, message: Any) -> None:
         """See :meth:`CallContext.write`."""
-        if not self._started:
-            await self._deliver(self._start())
-        body = self._framed(self._method.serialize(message))
-        await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
+        headers = None if self._started else self._start()
+        await self._deliver(headers, self._framed(self.method.serialize(message)))
 
     # -- what the engine uses ---------------------------------------------------------------------------------------
 
@@ -184,20 +207,24 @@ class Call:
         self._details = details
         raise grpc.aio.AbortError(details)
 
+    def interrupt(self, status: Status) -> None:
+        """Cancels the call, if it has not ended; ``status`` goes to the client."""
+        self._interruption = status
+        if self._task is not None:
+            self._task.cancel()
+
     async def run(self) -> None:
-        """Answers the call, whatever becomes of it; ends at once when the client is gone."""
-        timer = None
+        """Answers the call, whatever becomes of it; ends at once when it is interrupted, or has been."""
+        self._task = asyncio.current_task()
         payload = None
         try:
-            timer = self._check_headers()
-            response = await self._method.serve(self, self._method.behaviour)
+            if self._interruption is not None:
+                raise asyncio.CancelledError
+            response = await self.method.serve(self, self.method.behaviour)
             if response is not None and self._code in (None, grpc.StatusCode.OK):
-                payload = self._framed(self._method.serialize(response))
+                payload = self._framed(self.method.serialize(response))
         except asyncio.CancelledError:
-            if self._expired:
-                self._code, self._details = grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"
-            else:
-                self._code, self._details = grpc.StatusCode.CANCELLED, ""
+            self._code, self._details = self._interruption or GONE
         except framing.FramingError as error:
             self._code, self._details = error.code, error.details
         except MetadataError as error:
@@ -207,37 +234,13 @@ class Call:
         except Exception as error:
             self._code = self._code or grpc.StatusCode.UNKNOWN
             self._details = f"Unexpected {type(error)}: {error}"
-            logger.exception("%s failed unexpectedly", self._method.path)
-        finally:
-            if timer is not None:
-                timer.cancel()
+            logger.exception("%s failed unexpectedly", self.method.path)
         try:
             await self._end(payload)
         except OSError as error:
-            logger.debug("%s: the client is gone: %s", self._method.path, error)
+            logger.debug("%s: the client is gone: %s", self.method.path, error)
 
     # -- inside -----------------------------------------------------------------------------------------------------
-
-    def _check_headers(self) -> asyncio.TimerHandle | None:
-        """Sets the deadline; ends the call if its headers ask for what there is not."""
-        if not framing.is_supported(self._request_encoding):
-            text = f"invalid grpc-encoding {self._request_encoding.decode(errors='replace')!r}: want one of "
-            self.fail(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
-        timeout = self._headers.get(b"grpc-timeout")
-        if timeout is None:
-            return None
-        loop = asyncio.get_running_loop()
-        try:
-            self._deadline = loop.time() + parse_timeout(timeout)
-        except ValueError as error:
-            self.fail(grpc.StatusCode.INTERNAL, str(error))
-        task = asyncio.current_task(loop)
-        assert task is not None
-        return loop.call_at(self._deadline, self._expire, task)
-
-    def _expire(self, task: "asyncio.Task[Any]") -> None:
-        self._expired = True
-        task.cancel()
 
     async def _next_payload(self) -> bytes | None:
         """The next message, None after the last."""
@@ -247,12 +250,9 @@ class Call:
                 if not deframer.is_empty:
                     raise framing.FramingError(grpc.StatusCode.INTERNAL, "the stream ended within a message")
                 return None
-            event = await self._receive()
-            if event["type"] == "http.disconnect":
-                raise asyncio.CancelledError("the client is gone")
-            self._half_closed = not event.get("more_body", False)
-            if chunk := event.get("body"):
-                deframer.feed(chunk)
+            chunk, more = await self._exchange.receive()
+            self._half_closed = not more
+            deframer.feed(chunk)
         if next_frame.compressed:
             return framing.decompress(next_frame.payload, self._request_encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
@@ -265,36 +265,31 @@ class Call:
             return framing.frame(payload)
         return framing.frame(framing.compress(payload, self._encoding), compressed=True)
 
-    def _start(self, metadata: Sequence[tuple[bytes, bytes]] = ()) -> Event:
+    def _start(self, metadata: Headers = ()) -> Headers:
         self._started = True
-        if not metadata and self._encoding is framing.IDENTITY:
-            return _START
-        return {**_START, "headers": [*_HEADERS, (b"grpc-encoding", self._encoding), *metadata]}
+        if self._encoding is framing.IDENTITY:
+            return _HEADERS + metadata if metadata else _HEADERS
+        return (*_HEADERS, (b"grpc-encoding", self._encoding), *metadata)
 
-    async def _deliver(self, event: Event) -> None:
+    async def _deliver(self, headers: Headers | None, body: bytes) -> None:
         try:
-            await self._send(event)
+            await self._exchange.send(headers, body, None)
         except OSError as error:
             raise asyncio.CancelledError("the client is gone") from error
 
     async def _end(self, payload: bytes | None) -> None:
         """Sends the response of a method that has one, if ``payload``, and the status."""
-        send = self._send
         code = self._code or grpc.StatusCode.OK
-        if payload is None and not self._started:
-            await send(trailers_only([*encode_status(code, self._details), *self._trailing]))
-            await send({"type": "http.response.body", "body": b""})
-            return
-        if not self._started:
-            await send(self._start())
-        await send({"type": "http.response.body", "body": payload or b"", "more_body": False})
         if code is grpc.StatusCode.OK and not self._trailing and not self._details:
-            await send(_OK)
+            trailers = _OK
         else:
-            trailers = [*encode_status(code, self._details), *self._trailing]
-            await send({"type": "http.response.trailers", "headers": trailers})
+            trailers = encode_status(code, self._details) + self._trailing
+        if payload is None and not self._started:
+            await self._exchange.send(trailers_only(trailers), b"", ())
+        else:
+            await self._exchange.send(None if self._started else self._start(), payload or b"", trailers)
 
 
-def trailers_only(trailers: Headers) -> Event:
-    """The start of a response without messages, whose headers are its trailers too; an empty body must follow."""
-    return {"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *trailers]}
+def trailers_only(trailers: Headers) -> Headers:
+    """The headers of an answer without messages, which are its trailers too."""
+    return _HEADERS + trailers

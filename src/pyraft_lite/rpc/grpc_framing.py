@@ -43,20 +43,29 @@ class Deframer:
         limit: The largest payload, in bytes.
     """
 
-    __slots__ = ("_buffer", "_limit")
+    __slots__ = ("_at", "_buffer", "_limit")
 
     def __init__(self, limit: int) -> None:
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
+        self._at = 0
         self._limit = limit
 
     @property
     def is_empty(self) -> bool:
         """False if a frame has begun, or waits to be taken."""
-        return not self._buffer
+        return self._at == len(self._buffer)
 
-    def feed(self, chunk: bytes) -> None:
-        """Takes the next bytes in."""
-        self._buffer += chunk
+    def feed(self, chunk: bytes | bytearray) -> None:
+        """Takes the next bytes in, which must not change any more."""
+        if self.is_empty:  # Most chunks are whole frames, and need not be copied.
+            self._buffer = chunk
+        else:
+            rest = self._buffer
+            if not isinstance(rest, bytearray):
+                rest = self._buffer = bytearray(rest)
+            del rest[: self._at]
+            rest += chunk
+        self._at = 0
 
     def next(self) -> Frame | None:
         """The next frame, None if it is not all there yet.
@@ -65,19 +74,20 @@ class Deframer:
             FramingError: it is longer than the limit, or no frame.
         """
         buffer = self._buffer
-        if len(buffer) < PREFIX_BYTES:
+        begin = self._at + PREFIX_BYTES
+        if len(buffer) < begin:
             return None
-        flag, length = _PREFIX.unpack_from(buffer)
+        flag, length = _PREFIX.unpack_from(buffer, self._at)
         if flag > 1:
             raise FramingError(grpc.StatusCode.INTERNAL, f"bad frame type {flag:#04x}: want 0x00 or 0x01")
         if length > self._limit:
             raise too_large(length, self._limit)
-        end = PREFIX_BYTES + length
+        end = begin + length
         if len(buffer) < end:
             return None
-        payload = bytes(memoryview(buffer)[PREFIX_BYTES:end])
-        del buffer[:end]
-        return Frame(bool(flag), payload)
+        self._at = end
+        payload = buffer[begin:end] if isinstance(buffer, bytes) else bytes(memoryview(buffer)[begin:end])
+        return Frame(flag == 1, payload)
 
 
 def frame(payload: bytes, compressed: bool = False) -> bytes:

@@ -5,13 +5,14 @@ See "Requests", "Responses" and "Custom-Metadata" in gRPC's PROTOCOL-HTTP2.md.
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
 import grpc
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -42,6 +43,18 @@ def parse_timeout(value: bytes) -> float:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def encode_timeout(seconds: float) -> bytes:
+    """A ``grpc-timeout`` of at least so many seconds, in two digits: whoever waits ends the call in time anyway, and
+    headers that are the same each time cost next to nothing."""
+    size = max(math.ceil(seconds * 1e6), 1)
+    unit = 10 ** max(len(str(size)) - 2, 0)
+    size = -(-size // unit) * unit
+    for name, micros in (b"S", 1_000_000), (b"m", 1000):
+        if size % micros == 0:
+            return b"%d%s" % (size // micros, name)
+    return b"%du" % size
+
+
 def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """The metadata among ``headers``; values whose names end in ``-bin`` are bytes.
 
@@ -50,7 +63,7 @@ def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """
     metadata: list[tuple[str, str | bytes]] = []
     for name, value in headers:
-        if name in _NOT_METADATA or (name.startswith(_RESERVED) and name not in _KEPT):
+        if name in _NOT_METADATA or name.startswith(b":") or (name.startswith(_RESERVED) and name not in _KEPT):
             continue
         key = name.decode("ascii")
         if name.endswith(b"-bin"):
@@ -62,13 +75,13 @@ def decode_metadata(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
 
 def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
     """``metadata`` as headers."""
-    return [(key.lower().encode("ascii"), _encode_value(key, value)) for key, value in metadata]
+    return tuple((key.lower().encode("ascii"), _encode_value(key, value)) for key, value in metadata)
 
 
 def encode_status(code: grpc.StatusCode, details: str) -> Headers:
     """How a call ended, as trailers."""
     status = (b"grpc-status", str(code.value[0]).encode())
-    return [status, (b"grpc-message", percent_encode(details))] if details else [status]
+    return (status, (b"grpc-message", percent_encode(details))) if details else (status,)
 
 
 def percent_encode(text: str) -> bytes:

@@ -9,6 +9,16 @@ EVERYWHERE = ("", "0.0.0.0", "::")
 """The hosts that stand for every interface; each does so in both families."""
 
 
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+)
+
+
 class ListenError(Exception):
     """An address cannot be listened on; the message names it and says why."""
 
@@ -48,3 +58,10 @@ async def bind_all(address: str) -> list[socket.socket]:
                 undo.pop_all()
                 return sockets
     raise ListenError(f"cannot listen on {address}: {reason and reason.strerror}") from reason
+
+
+def keep_alive(listener: socket.socket) -> None:
+    """Has TCP find clients that vanished without a word, within 30 s: connections have this from what listens for
+    them."""
+    for option in _KEEPALIVE:
+        listener.setsockopt(*option)

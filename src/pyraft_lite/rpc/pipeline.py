@@ -6,13 +6,13 @@ from collections import deque
 import grpc
 from google.protobuf.message import DecodeError
 
-from pyraft_lite.core.messages import AppendEntriesRequest, AppendEntriesResponse
+from pyraft_lite.core.messages import AppendEntriesRequest
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.failure import failure_of
-from pyraft_lite.rpc.grpc_stream import GrpcStream
+from pyraft_lite.rpc.grpc_connection import GrpcConnection
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.wire import AppendRequestEncoder, WireError
-from pyraft_lite.runtime.transport import FailureKind, TransportError
+from pyraft_lite.runtime.transport import Answered, FailureKind, TransportError
 
 METHOD = "/RaftTransport/AppendEntriesPipeline"
 
@@ -31,25 +31,24 @@ class GrpcPipeline:
         self._deadline = deadline
         self._encode = encode
         self._loop = asyncio.get_running_loop()
-        self._stream = GrpcStream(address, METHOD, self._answered, self._ended)
-        self.closed = self._stream.closed
+        self._connection = GrpcConnection(address)
+        self._call = self._connection.call(METHOD, self._answered, self._ended)
+        self.closed = self._connection.closed
         """Done when the stream has ended and nothing of its connection is left; never fails."""
-        # When each was sent, and its future.
-        self._unanswered: deque[tuple[float, asyncio.Future[AppendEntriesResponse]]] = deque()
+        # When each was sent, and who waits for its answer.
+        self._unanswered: deque[tuple[float, Answered]] = deque()
         self._stall_timer: asyncio.TimerHandle | None = None
         self._failure: TransportError | None = None
 
-    def send(self, request: AppendEntriesRequest) -> asyncio.Future[AppendEntriesResponse]:
+    def send(self, request: AppendEntriesRequest, answered: Answered) -> None:
         """See :meth:`pyraft_lite.runtime.transport.Pipeline.send`."""
-        future: asyncio.Future[AppendEntriesResponse] = self._loop.create_future()
         if self._failure is not None:
-            _fail(future, self._failure)
-            return future
-        self._unanswered.append((self._loop.time(), future))
-        self._stream.send(self._encode(request))
+            answered(self._failure)
+            return
+        self._unanswered.append((self._loop.time(), answered))
+        self._call.send(self._encode(request))
         if self._stall_timer is None:
             self._watch_for_stall()
-        return future
 
     def close(self) -> None:
         """See :meth:`pyraft_lite.runtime.transport.Pipeline.close`."""
@@ -64,9 +63,8 @@ class GrpcPipeline:
         except (WireError, DecodeError) as error:
             self._break(FailureKind.REJECTED, f"a response that makes no sense: {error}")
             return
-        _, future = self._unanswered.popleft()
-        if not future.done():
-            future.set_result(response)
+        _, answered = self._unanswered.popleft()
+        answered(response)
 
     def _ended(self, code: grpc.StatusCode, details: str) -> None:
         if code is grpc.StatusCode.OK:
@@ -93,14 +91,10 @@ class GrpcPipeline:
         if self._failure is not None:
             return
         self._failure = failure
-        self._stream.close()
+        self._call.cancel()
+        self._connection.close()
         if self._stall_timer is not None:
             self._stall_timer.cancel()
-        for _, future in self._unanswered:
-            if not future.done():
-                _fail(future, failure)
-
-
-def _fail(future: asyncio.Future[AppendEntriesResponse], failure: TransportError) -> None:
-    future.set_exception(failure)
-    future.exception()  # Marks it as seen: a caller that no longer cares leaves no "never retrieved" behind.
+        while self._unanswered:
+            _, answered = self._unanswered.popleft()
+            answered(failure)

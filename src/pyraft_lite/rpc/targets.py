@@ -1,5 +1,6 @@
 """What clients are told to connect to: ``host:port``, ``dns:///host:port`` or ``multi:///a:1,b:2,c:3``."""
 
+import asyncio
 import re
 import socket
 
@@ -60,6 +61,16 @@ def grpc_targets(target: str) -> list[str]:
     """
     places = _resolve(parse_target(target))
     return [f"ipv6:[{ip}]:{port}" if family is socket.AF_INET6 else f"ipv4:{ip}:{port}" for family, ip, port in places]
+
+
+async def resolve_target(target: str) -> list[str]:
+    """Addresses (``host:port``) of all that a target stands for, whose hosts are IP addresses.
+
+    Raises:
+        ValueError: the target is not of a known form, or none of its names can be resolved.
+    """
+    places = await asyncio.to_thread(_resolve, parse_target(target))
+    return [f"[{ip}]:{port}" if family is socket.AF_INET6 else f"{ip}:{port}" for family, ip, port in places]
 
 
 def _resolve(addresses: list[str]) -> list[tuple[int, str, int]]:

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import grpc
+from google.protobuf.message import DecodeError, Message
 
 from pyraft_lite.core import messages as core
 from pyraft_lite.core.configuration import Server
@@ -14,8 +15,9 @@ from pyraft_lite.core.messages import Peer, Request, Response
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.address import NO_SUCH_FAMILY, resolve
 from pyraft_lite.rpc.failure import failure_of
+from pyraft_lite.rpc.grpc_channel import GrpcChannel
+from pyraft_lite.rpc.grpc_connection import CallError, GrpcConnection
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
-from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.pipeline import GrpcPipeline
 from pyraft_lite.rpc.transport_service import RaftTransportService
 from pyraft_lite.rpc.wire import WireError
@@ -27,20 +29,6 @@ no heartbeat waits long for one to be packed."""
 
 RESTORED_PER_DEADLINE = 16 * 1024 * 1024
 """How many bytes of snapshot a peer is trusted to restore within one deadline."""
-
-_CHANNEL_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),
-    # A peer's connection is its own, and so is the trouble with it.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A peer that comes back, perhaps at another IP address, is found within a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 1_000),  # In spite of its name: how long an attempt to connect may take.
-    ("grpc.dns_min_time_between_resolutions_ms", 500),
-    # A connection that has gone dead with calls under way is given up, so that a new one is tried.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +48,43 @@ class Deadlines:
 
 
 @dataclass(frozen=True, slots=True)
-class _Unary:
-    """How to make one kind of unary RPC."""
+class _Method:
+    """How to make one kind of RPC.
+
+    Attributes:
+        name: The method's.
+        encode: Makes the message for a request.
+        response: Parses the response.
+        decode: Makes of it what it says.
+    """
 
     name: str
-    encode: Callable[[Any], Any]
-    decode: Callable[[Any], Response]
+    encode: Callable[[Any], Message]
+    response: type[Message]
+    decode: Callable[[Any], Any]
+
+    @property
+    def path(self) -> str:
+        return f"/RaftTransport/{self.name}"
 
 
-_UNARY: dict[type[Request], _Unary] = {
-    core.AppendEntriesRequest: _Unary("AppendEntries", wire.encode_append_request, wire.decode_append_response),
-    core.RequestVoteRequest: _Unary("RequestVote", wire.encode_vote_request, wire.decode_vote_response),
-    core.RequestPreVoteRequest: _Unary("RequestPreVote", wire.encode_pre_vote_request, wire.decode_pre_vote_response),
-    core.TimeoutNowRequest: _Unary("TimeoutNow", wire.encode_timeout_now_request, wire.decode_timeout_now_response),
+_APPEND = _Method("AppendEntries", wire.encode_append_request, pb.AppendEntriesResponse, wire.decode_append_response)
+_VOTE = _Method("RequestVote", wire.encode_vote_request, pb.RequestVoteResponse, wire.decode_vote_response)
+_PRE_VOTE = _Method(
+    "RequestPreVote", wire.encode_pre_vote_request, pb.RequestPreVoteResponse, wire.decode_pre_vote_response
+)
+_TIMEOUT_NOW = _Method(
+    "TimeoutNow", wire.encode_timeout_now_request, pb.TimeoutNowResponse, wire.decode_timeout_now_response
+)
+_SNAPSHOT = _Method(
+    "InstallSnapshot", wire.encode_snapshot_request, pb.InstallSnapshotResponse, wire.decode_snapshot_response
+)
+
+_UNARY: dict[type[Request], _Method] = {
+    core.AppendEntriesRequest: _APPEND,
+    core.RequestVoteRequest: _VOTE,
+    core.RequestPreVoteRequest: _PRE_VOTE,
+    core.TimeoutNowRequest: _TIMEOUT_NOW,
 }
 
 T = TypeVar("T")
@@ -91,9 +103,12 @@ class GrpcTransport:
     def __init__(self, local: Peer, deadlines: Deadlines | None = None) -> None:
         self.service = RaftTransportService(local)
         self._deadlines = deadlines or Deadlines()
-        self._channels: dict[str, tuple[grpc.aio.Channel, RaftTransportStub]] = {}
+        self._channels: dict[str, GrpcChannel] = {}
         self._encode_append = wire.AppendRequestEncoder()
+        self._encode_heartbeat = wire.AppendRequestEncoder()  # One of its own: a term's heartbeats are all the same.
+        # What has a connection of its own: nothing small is to wait behind it.
         self._pipelines: set[GrpcPipeline] = set()
+        self._snapshots: set[GrpcConnection] = set()
         self._closed = False
 
     def bind(self, handler: RpcHandler, /) -> None:
@@ -102,13 +117,19 @@ class GrpcTransport:
 
     async def send(self, to: Server, request: Request, /) -> Response:
         """See :meth:`pyraft_lite.runtime.transport.Transport.send`."""
-        unary = _UNARY[type(request)]
-        carries_entries = isinstance(request, core.AppendEntriesRequest) and not request.is_heartbeat
-        deadline = self._deadlines.append if carries_entries else self._deadlines.control
-        rpc = f"{unary.name} to {to.address}"
-        method = getattr(self._stub(to.address), unary.name)
-        message = await _outcome(rpc, method(unary.encode(request), timeout=deadline))
-        return _decoded(rpc, unary.decode, message)
+        method = _UNARY[type(request)]
+        deadline = self._deadlines.control
+        if not isinstance(request, core.AppendEntriesRequest):
+            payload = method.encode(request).SerializeToString()
+        elif request.is_heartbeat:
+            payload = self._encode_heartbeat(request)
+        else:
+            payload = self._encode_append(request)
+            deadline = self._deadlines.append
+        rpc = f"{method.name} to {to.address}"
+        payload = await _outcome(rpc, self._channel(to.address).unary(method.path, payload, deadline))
+        response: Response = _decoded(rpc, method, payload)
+        return response
 
     def pipeline(self, to: Server, /) -> Pipeline:
         """See :meth:`pyraft_lite.runtime.transport.Transport.pipeline`."""
@@ -123,37 +144,31 @@ class GrpcTransport:
         self, to: Server, request: core.InstallSnapshotRequest, chunks: AsyncIterator[bytes], /
     ) -> core.InstallSnapshotResponse:
         """See :meth:`pyraft_lite.runtime.transport.Transport.install_snapshot`."""
-        rpc = f"InstallSnapshot to {to.address}"
+        if self._closed:
+            raise _closed()
+        rpc = f"{_SNAPSHOT.name} to {to.address}"
         progress = self._deadlines.snapshot
-        call = self._stub(to.address).InstallSnapshot(None)
+        connection = GrpcConnection(to.address)
+        connection.closed.add_done_callback(lambda _: self._snapshots.discard(connection))
+        self._snapshots.add(connection)
         try:
-            try:
-                await _within(progress, rpc, call.write(wire.encode_snapshot_request(request)))
-                async for chunk in chunks:
-                    for start in range(0, len(chunk), SNAPSHOT_CHUNK_BYTES):
-                        piece = pb.InstallSnapshotRequest(data=chunk[start : start + SNAPSHOT_CHUNK_BYTES])
-                        await _within(progress, rpc, call.write(piece))
-                await _within(progress, rpc, call.done_writing())
-            except (asyncio.InvalidStateError, grpc.aio.InternalError):
-                pass  # The peer has answered before it had it all; its answer says why.
+            upload = connection.upload(_SNAPSHOT.path)
+            async with aclosing(_snapshot_messages(request, chunks)) as messages:
+                async for message in messages:
+                    if not await _within(progress, rpc, upload.send(message.SerializeToString())):
+                        break  # The peer has answered before it had it all; its answer says why.
             restore = progress * (1 + request.size // RESTORED_PER_DEADLINE)
-            message = await _within(restore, rpc, call)
+            payload = await _within(restore, rpc, upload.finish())
         finally:
-            call.cancel()
-        return _decoded(rpc, wire.decode_snapshot_response, message)
+            connection.close()
+        response: core.InstallSnapshotResponse = _decoded(rpc, _SNAPSHOT, payload)
+        return response
 
     async def until_disconnected(self, address: str, /) -> None:
         """See :meth:`pyraft_lite.runtime.transport.Transport.until_disconnected`."""
-        channel, _ = self._connect(address)
-        connected = False
-        while True:
-            state = channel.get_state(try_to_connect=True)
-            if self._closed:
-                raise _closed()
-            if connected and state is not grpc.ChannelConnectivity.READY:
-                return
-            connected = state is grpc.ChannelConnectivity.READY
-            await channel.wait_for_state_change(state)
+        await self._channel(address).until_lost()
+        if self._closed:
+            raise _closed()
 
     async def is_refused(self, address: str, /) -> bool:
         """See :meth:`pyraft_lite.runtime.transport.Transport.is_refused`."""
@@ -170,39 +185,44 @@ class GrpcTransport:
         pipelines = list(self._pipelines)
         for pipeline in pipelines:
             pipeline.close()
-        await asyncio.gather(*(pipeline.closed for pipeline in pipelines))
-        for channel, _ in self._channels.values():
-            await channel.close(None)
+        for connection in self._snapshots:
+            connection.close()
+        await asyncio.gather(
+            *(pipeline.closed for pipeline in pipelines),
+            *(connection.closed for connection in self._snapshots),
+            *(channel.close() for channel in self._channels.values()),
+        )
 
-    def _stub(self, address: str) -> RaftTransportStub:
-        """The stub of the one channel to ``address``; it connects when first used, and fails fast while it cannot."""
-        return self._connect(address)[1]
-
-    def _connect(self, address: str) -> tuple[grpc.aio.Channel, RaftTransportStub]:
+    def _channel(self, address: str) -> GrpcChannel:
+        """The one channel to ``address``."""
         if self._closed:
             raise _closed()
-        if address not in self._channels:
-            channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-            self._channels[address] = (channel, RaftTransportStub(channel))
-        return self._channels[address]
+        channel = self._channels.get(address)
+        if channel is None:
+            channel = self._channels[address] = GrpcChannel(address)
+        return channel
 
 
 def _closed() -> TransportError:
     return TransportError(FailureKind.UNREACHABLE, "the transport is closed")
 
 
+async def _snapshot_messages(
+    request: core.InstallSnapshotRequest, chunks: AsyncIterator[bytes]
+) -> AsyncGenerator[pb.InstallSnapshotRequest, None]:
+    """What the snapshot is, and then the snapshot in pieces."""
+    yield wire.encode_snapshot_request(request)
+    async for chunk in chunks:
+        for start in range(0, len(chunk), SNAPSHOT_CHUNK_BYTES):
+            yield pb.InstallSnapshotRequest(data=chunk[start : start + SNAPSHOT_CHUNK_BYTES])
+
+
 async def _outcome(rpc: str, call: Awaitable[T]) -> T:
-    """What ``call`` returns; raises TransportError in place of what grpcio raises."""
+    """What ``call`` returns; raises TransportError in place of CallError."""
     try:
         return await call
-    except grpc.aio.AioRpcError as error:
-        raise failure_of(rpc, error.code(), error.details()) from error
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # Not we were cancelled, the call was: its channel has been closed.
-        raise _closed() from None
+    except CallError as error:
+        raise failure_of(rpc, error.code, error.details) from error
 
 
 async def _within(seconds: float, rpc: str, call: Awaitable[T]) -> T:
@@ -214,12 +234,12 @@ async def _within(seconds: float, rpc: str, call: Awaitable[T]) -> T:
         raise TransportError(FailureKind.TIMEOUT, f"{rpc}: no progress for {seconds:g} s") from None
 
 
-def _decoded(rpc: str, decode: Callable[[Any], T], message: object) -> T:
-    """What a response says; grpcio gives None for one it could not parse."""
-    if message is None:
-        raise TransportError(FailureKind.REJECTED, f"{rpc}: the response is unreadable")
+def _decoded(rpc: str, method: _Method, payload: bytes) -> Any:
+    """What a response says."""
     try:
-        return decode(message)
+        return method.decode(method.response.FromString(payload))
+    except DecodeError as error:
+        raise TransportError(FailureKind.REJECTED, f"{rpc}: the response is unreadable: {error}") from error
     except WireError as error:
         raise TransportError(FailureKind.REJECTED, f"{rpc}: the response makes no sense: {error}") from error
 

@@ -55,18 +55,13 @@ class Outbox:
         pipeline = self._pipelines.get(address)
         if pipeline is None:
             pipeline = self._pipelines[address] = self._transport.pipeline(effect.to)
-        future = pipeline.send(effect.request)
 
-        def answered(future: asyncio.Future[AppendEntriesResponse]) -> None:
-            if future.cancelled():
-                self._post(RpcFailed(effect.rpc_id, "cancelled"))
-                return
-            error = future.exception()
-            if error is None:
-                self._post(RpcResponse(effect.rpc_id, future.result()))
+        def answered(answer: AppendEntriesResponse | TransportError) -> None:
+            if not isinstance(answer, TransportError):
+                self._post(RpcResponse(effect.rpc_id, answer))
                 return
             if self._pipelines.get(address) is pipeline:
                 del self._pipelines[address]
-            self._post(RpcFailed(effect.rpc_id, str(error)))
+            self._post(RpcFailed(effect.rpc_id, str(answer)))
 
-        future.add_done_callback(answered)
+        pipeline.send(effect.request, answered)

@@ -1,9 +1,8 @@
 """What a Raft node needs of the network. ``pyraft_lite.rpc`` keeps this contract over gRPC."""
 
-from asyncio import Future
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pyraft_lite.core.configuration import Server
 from pyraft_lite.core.messages import (
@@ -37,13 +36,17 @@ class TransportError(Exception):
         self.kind = kind
 
 
+Answered: TypeAlias = Callable[[AppendEntriesResponse | TransportError], None]
+"""Hears what became of a request."""
+
+
 class Pipeline(Protocol):
     """A stream of appends to one peer, answered in order."""
 
-    def send(self, request: AppendEntriesRequest) -> "Future[AppendEntriesResponse]":
-        """Queues a request. The future ends with the response, or with TransportError as soon as the stream breaks, is
-        closed, or the oldest unanswered request is older than the transport's deadline; after that every later call
-        ends so too, and the caller opens a new pipeline."""
+    def send(self, request: AppendEntriesRequest, answered: Answered, /) -> None:
+        """Queues a request. ``answered`` is called once: with the response, or with a TransportError as soon as the
+        stream breaks, is closed, or the oldest unanswered request is older than the transport's deadline; after that
+        every later request ends so too, at once, and the caller opens a new pipeline."""
         ...
 
     def close(self) -> None:
@@ -83,7 +86,7 @@ class Transport(Protocol):
         ...
 
     def pipeline(self, to: Server, /) -> Pipeline:
-        """Opens a stream of appends; returns at once, a failure shows in the requests' futures."""
+        """Opens a stream of appends; returns at once, a failure shows in the requests' answers."""
         ...
 
     async def install_snapshot(

@@ -1,0 +1,261 @@
+"""The engine of our own: HTTP/2 and gRPC in the node's own event loop, where servicers run as well."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+import grpc
+
+from pyraft_lite.rpc.grpc_call import GONE, Call, Status
+from pyraft_lite.rpc.grpc_services import RefusedError, Services
+from pyraft_lite.rpc.http2 import frames
+from pyraft_lite.rpc.http2.connection import MAX_STREAMS, Connection, Stream
+from pyraft_lite.rpc.http2.headers import Headers, encode_literally
+from pyraft_lite.rpc.http2.protocol import Http2Protocol
+from pyraft_lite.rpc.http2.server import ServerConnection
+from pyraft_lite.rpc.listening import ListenError, bind_all, keep_alive
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+
+_MOST_UNSENT = 64 * 1024
+"""How many bytes of a stream may wait for a slow client before its servicer waits, too."""
+
+_STATUS_200 = encode_literally(((b":status", b"200"),))
+
+_NAME = re.compile(rb":(method|scheme|path|authority)|[a-z0-9!#$%&'*+.^_`|~-]+")
+_OF_CONNECTIONS = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
+_SOUND: set[bytes] = set()
+_MOST_SOUND = 1024
+"""Names of headers that have been found to be sound: most come again and again."""
+
+_FIRST_WORD = 10.0
+"""Seconds that a client has to say that it speaks HTTP/2."""
+
+_STOPPING: Status = (grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+_CANCELLATION = 1.0
+"""Seconds that calls have to end once they are cancelled, before the engine stops without them."""
+
+
+class AsyncioEngine(Services):
+    """A :class:`~pyraft_lite.rpc.engine.ServerEngine`; see ``docs/engines.md``."""
+
+    def __init__(self, grace: float = 0) -> None:
+        super().__init__()
+        self._grace = grace
+        self._servers: list[asyncio.Server] = []
+        self._peers: set[_Peer] = set()
+        self._stopping = False
+
+    async def start(self, address: str) -> int:
+        """See :meth:`ServerEngine.start`."""
+        self.prepare()
+        loop = asyncio.get_running_loop()
+        with ExitStack() as undo:
+            sockets = [undo.enter_context(each) for each in await bind_all(address)]
+            try:
+                for each in sockets:
+                    keep_alive(each)
+                    each.listen(_BACKLOG)
+            except OSError as error:
+                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+            port: int = sockets[0].getsockname()[1]
+            for each in sockets:
+                self._servers.append(await loop.create_server(self._connect, sock=each, backlog=_BACKLOG))
+            undo.pop_all()
+        return port
+
+    async def stop(self) -> None:
+        """See :meth:`ServerEngine.stop`."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for peer in list(self._peers):
+            peer.go_away()
+        await self._ended(self._grace)
+        for call in self.calls:
+            call.interrupt(_STOPPING)
+        await self._ended(_CANCELLATION)
+        for peer in self._peers:
+            logger.warning("%d calls go on though they were cancelled", peer.calls)
+            peer.protocol.abort()
+
+    async def _ended(self, timeout: float) -> None:
+        """Waits until no connection is left, or so many seconds."""
+        gone = [peer.gone for peer in self._peers]
+        if gone:
+            await asyncio.wait(gone, timeout=timeout)
+
+    def _connect(self) -> asyncio.Protocol:
+        if self._stopping:  # asyncio makes no connection any more of what it accepted before; so it is closed at once.
+            raise ConnectionAbortedError("the server is stopping")
+        return _Peer(self, self._peers).protocol
+
+
+class _Peer:
+    """A client's connection and its calls.
+
+    Attributes:
+        services: What it may call.
+        calls: How many calls are under way, those included whose streams have ended but which have not noticed yet.
+        gone: Done when nothing is left of the connection.
+    """
+
+    def __init__(self, services: Services, peers: "set[_Peer]") -> None:
+        self._loop = asyncio.get_running_loop()
+        self.services = services
+        self.calls = 0
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        self.protocol = Http2Protocol(lambda wake: ServerConnection(wake, self._exchange), self._lost)
+        self.protocol.connection.on_idle = self._leave
+        self._peers = peers
+        self._going = False
+        self._first_word = self._loop.call_later(_FIRST_WORD, self._check_first_word)
+        peers.add(self)
+
+    def answer(self, exchange: "_Exchange", call: Call) -> None:
+        """Has a call answered."""
+        self.calls += 1
+        self._loop.create_task(self._answer(exchange, call))
+
+    async def _answer(self, exchange: "_Exchange", call: Call) -> None:
+        try:
+            await self.services.answer(call)
+        finally:
+            exchange.call = None  # Else they would hold each other until the garbage collector finds them.
+            self.calls -= 1
+            if self._going:
+                self._leave()
+
+    def go_away(self) -> None:
+        """Takes no more calls, and closes the connection once those under way have ended."""
+        self._going = True
+        self.protocol.connection.go_away()
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self.calls and not self.protocol.connection.streams:
+            self.protocol.close()
+
+    def _exchange(self, connection: ServerConnection, number: int) -> "_Exchange":
+        return _Exchange(connection, number, self)
+
+    def _check_first_word(self) -> None:
+        if not self.protocol.connection.has_begun:
+            self.protocol.abort()
+
+    def _lost(self, _: Http2Protocol[ServerConnection]) -> None:
+        self._first_word.cancel()
+        self._peers.discard(self)
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+
+class _Exchange(Stream):
+    """A call's :class:`~pyraft_lite.rpc.grpc_call.Exchange`.
+
+    Attributes:
+        call: The call while it is under way.
+    """
+
+    __slots__ = ("_body", "_gone", "_peer", "_reader", "_writer", "call")
+
+    def __init__(self, connection: Connection, number: int, peer: _Peer) -> None:
+        super().__init__(connection, number)
+        self._peer = peer
+        self._body: bytes | bytearray = b""
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._gone = False
+        self.call: Call | None = None
+
+    # -- Stream -----------------------------------------------------------------------------------------------------
+
+    def headers_received(self, headers: Headers, ended: bool) -> None:
+        """The request: begins the call, or refuses it."""
+        by_name = dict(headers)
+        verb, path = by_name.get(b":method"), by_name.get(b":path")
+        if not verb or not path or not _are_sound(by_name):
+            self.reset(frames.PROTOCOL_ERROR)
+            return
+        peer = self._peer
+        if peer.calls >= MAX_STREAMS:  # Of streams that were reset, some calls have not noticed yet.
+            self.reset(frames.REFUSED_STREAM)
+            return
+        try:
+            call = peer.services.admit(verb, path, headers, by_name, self)
+        except RefusedError as refused:
+            self.send_headers(encode_literally(((b":status", b"%d" % refused.status), *refused.headers)), ended=True)
+        else:
+            self.call = call
+            peer.answer(self, call)
+
+    def data_received(self, data: bytes, ended: bool) -> None:
+        if not self._body:
+            self._body = data
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
+        _wake(self._reader)
+
+    def lost(self, code: int | None, reason: str) -> None:
+        self._gone = True
+        if self.call is not None:
+            self.call.interrupt(GONE)
+        for waiting in (self._reader, self._writer):
+            if waiting is not None:
+                waiting.cancel()
+
+    def room_made(self) -> None:
+        _wake(self._writer)
+
+    # -- Exchange ---------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> tuple[bytes | bytearray, bool]:
+        """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.receive`."""
+        while not self._body and not self.received_all:
+            if self._gone:
+                raise asyncio.CancelledError("the client has gone")
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        body, self._body = self._body, b""
+        self.use(len(body))
+        return body, not self.received_all
+
+    async def send(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
+        """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.send`."""
+        if self._gone:
+            raise ConnectionResetError("the client has gone")
+        self.cork()
+        if headers is not None:
+            self.send_headers(_STATUS_200 + encode_literally(headers), ended=trailers == ())
+        if body:
+            self.send_data(body)
+        if trailers:
+            self.send_trailers(encode_literally(trailers))
+        # Else there may soon be other answers to go along.
+        self.uncork(at_once=trailers is None or self._peer.calls == 1)
+        if trailers is None and self.unsent > _MOST_UNSENT:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _are_sound(names: Iterable[bytes]) -> bool:
+    """False if a header has a name that none can have (RFC 9113, 8.2)."""
+    if not _SOUND.issuperset(names):
+        for name in names:
+            if not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
+                return False
+            if len(_SOUND) < _MOST_SOUND:
+                _SOUND.add(name)
+    return True

@@ -1,0 +1,180 @@
+"""What a server of ours serves: which method a request is for, whether it is taken, and how long it may take."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from pyraft_lite.core.errors import OverloadedError
+from pyraft_lite.rpc import grpc_framing as framing
+from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
+from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status, trailers_only
+from pyraft_lite.rpc.grpc_headers import (
+    Headers,
+    Metadata,
+    MetadataError,
+    decode_metadata,
+    encode_status,
+    parse_timeout,
+)
+from pyraft_lite.rpc.grpc_methods import method_of
+from pyraft_lite.rpc.limited import ServiceLimits, service_of
+from pyraft_lite.rpc.status import status_code
+
+_EXPIRED: Status = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+@dataclass(frozen=True, slots=True)
+class _CallDetails(grpc.HandlerCallDetails):
+    """What a generic handler is asked with."""
+
+    method: str
+    invocation_metadata: Metadata
+
+
+class RefusedError(Exception):
+    """A request that is not taken.
+
+    Attributes:
+        status: HTTP's.
+        headers: Those of the answer, which has no body.
+    """
+
+    def __init__(self, status: int, headers: Headers = ()) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = headers
+
+
+class Services:
+    """The handlers of all services, their limits, and the calls under way.
+
+    Attributes:
+        calls: Those that have been admitted and have not ended.
+    """
+
+    def __init__(self) -> None:
+        self.calls: set[Call] = set()
+        # One timer for all deadlines, at or before the first: most calls have ended long before.
+        self._timer: asyncio.TimerHandle | None = None
+        self._generic: list[GenericHandler] = []
+        self._registered: dict[str, Mapping[str, MethodHandler]] = {}
+        self._limits: dict[str, ServiceLimits] = {}
+        self._methods: dict[bytes, Method] = {}
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[GenericHandler]) -> None:
+        """See :class:`~pyraft_lite.rpc.engine.HandlerRegistry`."""
+        self._generic.extend(generic_rpc_handlers)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
+        """See :class:`~pyraft_lite.rpc.engine.HandlerRegistry`."""
+        self._registered[service_name] = method_handlers
+
+    def limit_service(self, service_name: str, limits: ServiceLimits) -> None:
+        """See :meth:`~pyraft_lite.rpc.engine.ServerEngine.limit_service`."""
+        self._limits[service_name] = limits
+
+    @property
+    def most(self) -> int:
+        """How many calls and streams of all services that have limits; 0: no service has."""
+        return sum(limits.most for limits in self._limits.values())
+
+    def prepare(self) -> None:
+        """All has been added."""
+        for service_name, method_handlers in self._registered.items():
+            for name, handler in method_handlers.items():
+                path = f"/{service_name}/{name}"
+                self._methods[path.encode()] = self._method(path, handler)
+
+    def admit(
+        self, verb: bytes, path: bytes, fields: Headers, headers: Mapping[bytes, bytes], exchange: Exchange
+    ) -> Call:
+        """Takes a call in, which :meth:`answer` must be called for.
+
+        Args:
+            verb: HTTP's method.
+            path: With its query: to gRPC that is a part of it.
+            fields: The headers.
+            headers: The same by name.
+            exchange: Where requests come from and responses go.
+
+        Raises:
+            RefusedError: it is not taken.
+        """
+        content_type = headers.get(b"content-type", b"")
+        if content_type != b"application/grpc" and not content_type.startswith(
+            (b"application/grpc+", b"application/grpc;")
+        ):
+            raise RefusedError(415)
+        if verb != b"POST":
+            raise RefusedError(405)
+        if headers.get(b"te") != b"trailers":  # Without it nothing could say how the call ended.
+            raise RefusedError(400)
+        encoding = headers.get(b"grpc-encoding", framing.IDENTITY)
+        if not framing.is_supported(encoding):
+            text = f"invalid grpc-encoding {encoding.decode(errors='replace')!r}: want one of "
+            raise _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
+        deadline = None
+        try:
+            if (timeout := headers.get(b"grpc-timeout")) is not None:
+                deadline = asyncio.get_running_loop().time() + parse_timeout(timeout)
+            method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
+        except (MetadataError, ValueError) as error:
+            raise _failure(grpc.StatusCode.INTERNAL, str(error)) from error
+        if method is None:
+            raise _failure(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        if method.limit is not None:
+            try:
+                method.limit.enter()
+            except OverloadedError as error:  # Before anything of it is read: refusing must cost little.
+                raise _failure(status_code(error, retriable=True), str(error)) from error
+        call = Call(method, fields, headers, deadline, exchange)
+        self.calls.add(call)
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+            self._expire_at(deadline)
+        return call
+
+    async def answer(self, call: Call) -> None:
+        """Lets a call's servicer answer it."""
+        try:
+            await call.run()
+        finally:
+            self.calls.discard(call)
+            if call.method.limit is not None:
+                call.method.limit.leave()
+
+    def _expire_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """Ends the calls whose clients have given up by now, and comes back for the next one."""
+        now = asyncio.get_running_loop().time()
+        self._timer = None
+        following = None
+        for call in self.calls:
+            if call.deadline is None:
+                continue
+            if call.deadline <= now:
+                call.interrupt(_EXPIRED)
+            elif following is None or call.deadline < following:
+                following = call.deadline
+        if following is not None:
+            self._expire_at(following)
+
+    def _find(self, path: str, fields: Headers) -> Method | None:
+        """Asks the generic handlers."""
+        details = _CallDetails(path, decode_metadata(fields))
+        for generic in self._generic:
+            if handler := generic.service(details):
+                return self._method(path, handler)
+        return None
+
+    def _method(self, path: str, handler: MethodHandler) -> Method:
+        return method_of(path, handler, self._limits.get(service_of(path)))
+
+
+def _failure(code: grpc.StatusCode, details: str) -> RefusedError:
+    return RefusedError(200, trailers_only(encode_status(code, details)))
