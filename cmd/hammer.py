@@ -5,32 +5,39 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 import click
-import grpc
 
-from pyraft_lite.core.entry import ENTRY_OVERHEAD
-from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
-from pyraft_lite.rpc.client import call_leader, channel_options
-from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
-from pyraft_lite.rpc.targets import grpc_target
+from pyraft_lite.rpc.grpc_connection import CallError
+from pyraft_lite.rpc.leader_client import LeaderClient
+from pyraft_lite.rpc.limits import MAX_COMMAND_BYTES
+from pyraft_lite.rpc.pb.example_pb2 import GetWordsRequest, GetWordsResponse
 from raftexample.dutch import number_word
 from raftexample.flags import Seconds
-from raftexample.hammering import MODES, REQUEST_BYTES, REQUEST_WORDS, HammerError, WordList, add_all, describe
-from raftexample.load import Load, Summary
+from raftexample.hammering import HammerError, WordList, Worker, add_all, calling, describe
 from raftexample.textformat import one_line
+
+# What the program's own job does not need is imported where it is used: else that job would wait for it as well.
+if TYPE_CHECKING:
+    from raftexample.load import Summary
 
 DEFAULT_TARGET = "multi:///localhost:50051,localhost:50052,localhost:50053"
 HEALTH_SERVICE = "Example"
 LAST_NUMBER = 1999
 WORKERS = 10
 WORD_BYTES = 16
-LARGEST_WORD = MAX_MESSAGE_BYTES - ENTRY_OVERHEAD
+
+MODES = ("unary", "stream")
+
+REQUEST_WORDS = 100
+REQUEST_BYTES = 256 * 1024
+"""At most so many words, of so many bytes together (unless one word is longer), go into one request of a stream."""
 
 
 async def hammer(
     target: str, mode: str, concurrency: int, timeout: float, advance: Callable[[int], None]
-) -> example_pb2.GetWordsResponse:
+) -> GetWordsResponse:
     """Adds the words for 1 to 1999 and returns the longest.
 
     Args:
@@ -44,18 +51,20 @@ async def hammer(
         HammerError: a call failed.
         ValueError: the target is invalid.
     """
-    async with connected(target) as stub:
-        words = (number_word(number) for number in range(1, LAST_NUMBER + 1))
-        await add_all(stub, WordList(words, request_words(mode), advance), mode, concurrency, timeout)
+    words = (number_word(number) for number in range(1, LAST_NUMBER + 1))
+    async with LeaderClient(target, HEALTH_SERVICE) as client:
+        async with adding(client, target, mode) as worker:
+            await add_all(worker, WordList(words, request_words(mode), advance), concurrency, timeout)
         try:
-            return await call_leader(stub.GetWords, example_pb2.GetWordsRequest(), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise HammerError(f"GetWords failed: {describe(error, timeout)}") from error
+            request = GetWordsRequest().SerializeToString()
+            return GetWordsResponse.FromString(await client.call("/Example/GetWords", request, timeout=timeout))
+        except CallError as error:
+            raise HammerError(f"GetWords failed: {describe(error.code, error.details, timeout)}") from error
 
 
 async def load(
     target: str, mode: str, concurrency: int, timeout: float, duration: float, rate: int | None, size: int
-) -> Summary:
+) -> "Summary":
     """Adds words for a while.
 
     Args:
@@ -71,17 +80,28 @@ async def load(
         HammerError: a call failed in a way that others will as well.
         ValueError: the target is invalid.
     """
-    async with connected(target) as stub:
+    from raftexample.load import Load
+
+    async with LeaderClient(target, HEALTH_SERVICE) as client, adding(client, target, mode) as worker:
         source = Load(duration, rate, size, request_words(mode, size))
-        await add_all(stub, source, mode, concurrency, timeout)
+        await add_all(worker, source, concurrency, timeout)
         return source.summary()
 
 
 @contextlib.asynccontextmanager
-async def connected(target: str) -> AsyncIterator[example_pb2_grpc.ExampleStub]:
-    """A stub of whoever leads."""
+async def adding(client: LeaderClient, target: str, mode: str) -> AsyncIterator[Worker]:
+    """Who adds words in this mode."""
+    if mode == "unary":
+        yield calling(client)
+        return
+    import grpc
+
+    from pyraft_lite.rpc.client import channel_options
+    from pyraft_lite.rpc.targets import grpc_target
+    from raftexample.hammering_streams import streaming
+
     async with grpc.aio.insecure_channel(grpc_target(target), options=channel_options(HEALTH_SERVICE)) as channel:
-        yield example_pb2_grpc.ExampleStub(channel)
+        yield streaming(channel)
 
 
 def request_words(mode: str, size: int = WORD_BYTES) -> int:
@@ -99,7 +119,10 @@ def request_words(mode: str, size: int = WORD_BYTES) -> int:
     "--rate", type=click.IntRange(1, 10_000_000), default=None, help="With --duration: words a second in all."
 )
 @click.option(
-    "--size", type=click.IntRange(1, LARGEST_WORD), default=None, help=f"With --duration: bytes a word.  [{WORD_BYTES}]"
+    "--size",
+    type=click.IntRange(1, MAX_COMMAND_BYTES),
+    default=None,
+    help=f"With --duration: bytes a word.  [{WORD_BYTES}]",
 )
 @click.option("--json", is_flag=True, help="With --duration: print the figures as a JSON object.")
 def main(

@@ -1,28 +1,17 @@
 """Adds words to a cluster from several callers, or streams, at a time."""
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import grpc
 
-from pyraft_lite.rpc.client import call_leader
-from pyraft_lite.rpc.leader_stream import RESUMED, stream_to_leader
-from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest, AddWordsRequest
-from pyraft_lite.rpc.pb.example_pb2_grpc import ExampleStub
+from pyraft_lite.rpc.client import RETRIED
+from pyraft_lite.rpc.grpc_connection import CallError
+from pyraft_lite.rpc.leader_client import LeaderClient
+from pyraft_lite.rpc.pb.example_pb2 import AddWordRequest
 
-MODES = ("unary", "stream")
-
-REQUEST_WORDS = 100
-REQUEST_BYTES = 256 * 1024
-"""At most so many words, of so many bytes together (unless one word is longer), go into one request of a stream."""
-
-WINDOW = 4
-"""How many requests of a stream may be unanswered: enough that the leader always has some, and few to wait behind."""
-
-TRANSIENT = (*RESUMED, grpc.StatusCode.DEADLINE_EXCEEDED)
+TRANSIENT = (*RETRIED, grpc.StatusCode.DEADLINE_EXCEEDED)
 """What a call ends with that may succeed at another time."""
 
 
@@ -88,71 +77,45 @@ class WordList:
         raise error
 
 
-async def add_all(stub: ExampleStub, source: Source, mode: str, concurrency: int, timeout: float) -> None:
-    """Adds words until the source has no more.
+Worker: TypeAlias = Callable[[Source, float], Coroutine[Any, Any, None]]
+"""Adds words until the source has no more, given it and the seconds that each may take, with its retries and the wait
+for a leader."""
 
-    Args:
-        stub: Of a channel that follows the leader.
-        source: The words; gives one at a time if they go in calls of their own.
-        mode: "unary": a call for each word; "stream": streams of requests.
-        concurrency: How many callers, or streams, there are.
-        timeout: Seconds for each word, with its retries and the wait for a leader.
+
+async def add_all(worker: Worker, source: Source, concurrency: int, timeout: float) -> None:
+    """Has so many workers add words until the source has no more.
 
     Raises:
         HammerError: what the source raised.
     """
-    worker = _call if mode == "unary" else _stream
     try:
         async with asyncio.TaskGroup() as workers:
             for _ in range(concurrency):
-                workers.create_task(worker(stub, source, timeout))
+                workers.create_task(worker(source, timeout))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
 
 
-def describe(error: grpc.aio.AioRpcError, timeout: float) -> str:
-    """An RPC error in a line."""
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+def calling(client: LeaderClient) -> Worker:
+    """A worker that makes a call for each word; the source must give one at a time."""
+
+    async def work(source: Source, timeout: float) -> None:
+        while words := await source.take():
+            [word] = words
+            try:
+                request = AddWordRequest(word=word.text).SerializeToString()
+                await client.call("/Example/AddWord", request, timeout=timeout)
+            except CallError as error:
+                message = f'AddWord("{word.text}") failed: {describe(error.code, error.details, timeout)}'
+                source.failed(words, HammerError(message, transient=error.code in TRANSIENT))
+            else:
+                source.acknowledged(words)
+
+    return work
+
+
+def describe(code: grpc.StatusCode, details: str | None, timeout: float) -> str:
+    """How a call failed, in a line."""
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no leader answered within {timeout:g} s"
-    return f"{error.code().name}: {error.details()}"
-
-
-async def _call(stub: ExampleStub, source: Source, timeout: float) -> None:
-    while words := await source.take():
-        [word] = words
-        try:
-            await call_leader(stub.AddWord, AddWordRequest(word=word.text), timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            message = f'AddWord("{word.text}") failed: {describe(error, timeout)}'
-            source.failed(words, HammerError(message, transient=error.code() in TRANSIENT))
-        else:
-            source.acknowledged(words)
-
-
-async def _stream(stub: ExampleStub, source: Source, timeout: float) -> None:
-    while True:
-        taken: deque[list[Word]] = deque()
-        try:
-            async with contextlib.aclosing(
-                stream_to_leader(stub.AddWords, _requests(source, taken), timeout=timeout, window=WINDOW)
-            ) as answers:
-                async for _ in answers:
-                    source.acknowledged(taken.popleft())
-            return
-        except TimeoutError as error:
-            failure = HammerError(f"{_named(taken)} failed: {error}", transient=True)
-        except grpc.aio.AioRpcError as error:
-            failure = HammerError(f"{_named(taken)} failed: {describe(error, timeout)}")
-        source.failed([word for words in taken for word in words], failure)
-
-
-async def _requests(source: Source, taken: deque[list[Word]]) -> AsyncGenerator[AddWordsRequest, None]:
-    """Requests for a stream; ``taken`` gets the words of each."""
-    while words := await source.take():
-        taken.append(words)
-        yield AddWordsRequest(words=[word.text for word in words])
-
-
-def _named(taken: deque[list[Word]]) -> str:
-    """The request that failed: the first that is not answered."""
-    return f'AddWords("{taken[0][0].text}", …)' if taken else "AddWords"
+    return f"{code.name}: {details}"

@@ -5,6 +5,8 @@ import json
 import os
 import pty
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 
 import grpc
@@ -288,6 +290,14 @@ async def test_a_bad_flag_is_a_usage_error(flags: list[str]) -> None:
 async def test_the_target_is_by_default_that_of_the_readme() -> None:
     _, output, _ = await run("hammer", "--help")
     assert "multi:///localhost:50051,localhost:50052,localhost:50053" in "".join(output.split())
+
+
+def test_it_starts_without_what_its_own_job_does_not_need() -> None:
+    listing = "import sys, raftexample.cmd.hammer; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    assert "raftexample.cmd.hammer" in modules
+    needless = ("pyraft_lite.core", "pyraft_lite.runtime", "raftexample.hammering_streams", "raftexample.load")
+    assert not [module for module in modules if module.startswith(needless)]
 
 
 async def test_on_a_terminal_it_shows_how_far_it_is_and_stdout_stays_one_line() -> None:
