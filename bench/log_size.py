@@ -66,7 +66,7 @@ class LogSize:
             with (
                 session.trying(f"a log of {case}"),
                 session.directory(needed=entries * BYTES_PER_ENTRY) as directory,
-                BenchCluster(directory, 1, ("--grpc_engine", "h2corn")) as cluster,
+                BenchCluster(directory, 1, ("--grpc_engine", "asyncio")) as cluster,
             ):
                 fill(cluster, entries)
                 session.add(Key(self.name, case, OURS.title), started(cluster, entries))
@@ -111,7 +111,7 @@ class Compaction:
     def run_round(self, session: Session) -> None:
         with (
             session.directory(needed=3 * MILLION * BYTES_PER_ENTRY) as directory,
-            BenchCluster(directory, 3, ("--grpc_engine", "h2corn")) as cluster,
+            BenchCluster(directory, 3, ("--grpc_engine", "asyncio")) as cluster,
         ):
             fill(cluster, MILLION)
             for name in cluster.nodes:

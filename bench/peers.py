@@ -46,7 +46,8 @@ _WORDS = {
     Operation.LINEARIZABLE_READ: "get_words_latest",
 }
 
-OURS = Peer("ours-h2corn", "ours (h2corn)", _ours("h2corn"), _WORDS)
+OURS = Peer("ours-asyncio", "ours (asyncio)", _ours("asyncio"), _WORDS)
+OURS_H2CORN = Peer("ours-h2corn", "ours (h2corn)", _ours("h2corn"), _WORDS)
 OURS_GRPCIO = Peer("ours-grpcio", "ours (grpcio)", _ours("grpcio"), _WORDS)
 GO = Peer(
     "go",
@@ -65,4 +66,4 @@ ETCD = Peer(
     },
 )
 
-ALL = (OURS, OURS_GRPCIO, GO, ETCD)
+ALL = (OURS, OURS_H2CORN, OURS_GRPCIO, GO, ETCD)

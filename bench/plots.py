@@ -15,17 +15,19 @@ from bench.calls import CONCURRENCIES, UNARY
 from bench.curves import failovers, latencies
 from bench.echo import ECHO, subject
 from bench.failover import KILL, STOP, TRANSFER
-from bench.peers import ETCD, GO, OURS, OURS_GRPCIO
+from bench.peers import ETCD, GO, OURS, OURS_GRPCIO, OURS_H2CORN
 from bench.pysyncobj_cluster import SUBJECT as PYSYNCOBJ
 from bench.results import OPERATIONS, Key, Results
 
 COLORS = {
     OURS.title: "tab:blue",
+    OURS_H2CORN.title: "tab:purple",
     OURS_GRPCIO.title: "tab:cyan",
     GO.title: "tab:orange",
     ETCD.title: "tab:green",
     PYSYNCOBJ: "tab:red",
-    subject("h2corn"): "0.4",
+    subject("asyncio"): "0.2",
+    subject("h2corn"): "0.5",
     subject("grpcio"): "0.7",
 }
 BEFORE_MS, AFTER_MS = 200.0, 4000.0

@@ -39,7 +39,7 @@ class BlobCluster(BenchCluster):
     """Nodes with a large state; the last is not started by :meth:`form`."""
 
     def __init__(self, directory: Path) -> None:
-        flags = ("--grpc_engine", "h2corn", "--trailing_logs", "16")
+        flags = ("--grpc_engine", "asyncio", "--trailing_logs", "16")
         super().__init__(directory, NODES, flags)
         *_, self.joining = self.nodes
 

@@ -74,9 +74,9 @@ def judge(results: Results) -> list[Verdict]:
 
 def floor_ms(results: Results) -> float | None:
     """The least a write of one caller can take: an echo, a commit and a peer's round trip. None if not measured."""
-    echo = results.median(ECHO.name, "C=1", subject("h2corn"), P50)
+    echo = results.median(ECHO.name, "C=1", subject("asyncio"), P50)
     commit = results.median(FLOORS.name, ONE_COMMIT, "LMDB commit", P50)
-    round_trip = results.median(ECHO.name, STREAM, subject("h2corn"), P50)
+    round_trip = results.median(ECHO.name, STREAM, subject("asyncio"), P50)
     if echo is None or commit is None or round_trip is None:
         return None
     return echo + commit + round_trip

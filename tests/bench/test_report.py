@@ -38,7 +38,7 @@ def test_the_tables_show_targets_medians_and_what_is_missing() -> None:
     assert "| fast | 2 × (4 to 2) | yes |" in lines
     assert "| small | 9 MiB | **no** |" in lines
     assert "| round | not in this run |  |" in lines
-    assert "| C=1 | ours (h2corn) | 20 (10–30) | 0.05 (0.03–0.10) |  |  |  |  |" in lines
+    assert "| C=1 | ours (asyncio) | 20 (10–30) | 0.05 (0.03–0.10) |  |  |  |  |" in lines
     assert "- etcd: is not there" in lines
 
 

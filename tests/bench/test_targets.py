@@ -27,9 +27,9 @@ def ours(workload: str, case: str, metric: Metric, value: float) -> Sample:
 
 
 FLOOR = [
-    Sample(Key("echo", "C=1", subject("h2corn")), P50, 0.4),
+    Sample(Key("echo", "C=1", subject("asyncio")), P50, 0.4),
     Sample(Key("floors", "1 entry", "LMDB commit"), P50, 0.4),
-    Sample(Key("echo", "1 stream", subject("h2corn")), P50, 0.2),
+    Sample(Key("echo", "1 stream", subject("asyncio")), P50, 0.2),
 ]
 LOG = entries_case(MILLION)
 
