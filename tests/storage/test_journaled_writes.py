@@ -84,6 +84,18 @@ def test_what_is_large_or_takes_away_goes_into_the_database_with_all_before_it(
     found.close()
 
 
+def test_a_value_in_the_journal_does_not_outlive_a_newer_one(store: LmdbStore, tmp_path: Path) -> None:
+    store.set({b"term": b"1"})
+    with store.transaction():
+        store.set({b"term": b"2"})
+        store.truncate(5)
+    assert store.get(b"term") == b"2"
+    found = after_a_crash(tmp_path / "node", tmp_path / "copy")
+    assert found.get(b"term") == b"2"
+    store.close()
+    found.close()
+
+
 def test_what_was_merged_is_not_taken_over_again(store: LmdbStore, tmp_path: Path) -> None:
     store.append(run(11, 20))
     store.truncate(15)

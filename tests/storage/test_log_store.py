@@ -218,6 +218,14 @@ class LogStoreAgainstModel(RuleBasedStateMachine):
         for at in old[:limit]:
             del self.model[at]
 
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), value=st.binary(max_size=8))
+    def truncate_and_set(self, data: st.DataObject, value: bytes) -> None:
+        with self.store.transaction():
+            self.truncate(data)
+            self.store.set({b"key": value})
+        self.values[b"key"] = value
+
     @rule(values=st.dictionaries(st.binary(min_size=1, max_size=4), st.binary(max_size=8), max_size=3))
     def set(self, values: dict[bytes, bytes]) -> None:
         self.store.set(values)

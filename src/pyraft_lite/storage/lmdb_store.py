@@ -262,9 +262,9 @@ class LmdbStore:
         with self._database.transaction():
             if view.entries:
                 self._database.append(view.entries, view.records)
+            self._database.set({**view.values, GENERATION: b"%d" % generation})
             for operation in operations:
                 operation(self._database)
-            self._database.set({**view.values, GENERATION: b"%d" % generation})
         self._generation = generation
         self._journal.begin(generation)
         self._view = _View(self._database.bounds, [], [], {})
