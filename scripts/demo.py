@@ -35,11 +35,11 @@ def demonstrate(directory: Path) -> None:
                 cluster.check_raftadmin("--leader", cluster.target, "add_voter", name, cluster.nodes[name].address, "0")
             )
 
-        say("hammer adds the words for 1 to 1999, ten at a time")
         began = time.monotonic()
         start = cluster.applied_index(first) or 0
-        hammer = cluster.start_hammer()
+        hammer = cluster.start_hammer("--concurrency", "1")
         try:
+            say("hammer adds the words for 1 to 1999, one at a time: else it would be done before anything can happen")
             cluster.wait_for(lambda: (cluster.applied_index(first) or 0) > start + TRANSFER_AT, "hammer is under way")
 
             say(f"meanwhile {cluster.leader()} leads: raftadmin leadership_transfer")

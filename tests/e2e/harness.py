@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -20,6 +21,9 @@ from pyraft_lite.rpc.targets import grpc_target
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.dutch import number_word
 from raftexample.local_cluster import PATIENCE, LocalCluster, program
+
+SLOWLY = ("--concurrency", "1")
+"""Has hammer take so long that something can happen meanwhile."""
 
 ENGINE = ("--grpc_engine", engines.chosen)
 
@@ -77,6 +81,16 @@ def logged_words(cluster: LocalCluster, name: str) -> list[str]:
         return words
     finally:
         store.close()
+
+
+@contextlib.contextmanager
+def paused(hammer: "subprocess.Popen[str]") -> Iterator[None]:
+    """Keeps hammer from getting ahead meanwhile; what it has sent is under way all the same."""
+    hammer.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        hammer.send_signal(signal.SIGCONT)
 
 
 def progress(cluster: LocalCluster, beyond: int) -> None:

@@ -13,12 +13,14 @@ from e2e.harness import (
     FLAGS,
     HAMMER_LINE,
     HAMMER_WORDS,
+    SLOWLY,
     Writers,
     add_word,
     assert_nothing_lost,
     finish,
     get_words,
     logged_words,
+    paused,
     progress,
 )
 from pyraft_lite.core.state import State
@@ -30,14 +32,16 @@ pytestmark = pytest.mark.timeout(180)
 def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path) -> None:
     with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         cluster.form()
-        hammer = cluster.start_hammer()
+        hammer = cluster.start_hammer(*SLOWLY)
         for beyond in (100, 300, 500):
             progress(cluster, beyond)
-            cluster.check_raftadmin("--leader", cluster.target, "leadership_transfer")
+            with paused(hammer):
+                cluster.check_raftadmin("--leader", cluster.target, "leadership_transfer")
         for beyond in (800, 1200):
             progress(cluster, beyond)
-            victim = cluster.leader()
-            cluster.kill(victim)
+            with paused(hammer):
+                victim = cluster.leader()
+                cluster.kill(victim)
             assert hammer.poll() is None, "hammer was done too soon for this test to show anything"
             cluster.leader()
             cluster.start(victim)
@@ -50,11 +54,12 @@ def test_hammer_goes_through_three_transfers_and_two_leader_kills(tmp_path: Path
 def test_any_node_may_be_killed_at_any_moment_of_hammer(tmp_path: Path, role: str, moment: int) -> None:
     with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
-        hammer = cluster.start_hammer()
+        hammer = cluster.start_hammer(*SLOWLY)
         progress(cluster, moment)
-        leader = cluster.leader()
-        victim = leader if role == "leader" else next(name for name in cluster.nodes if name != leader)
-        cluster.kill(victim)
+        with paused(hammer):
+            leader = cluster.leader()
+            victim = leader if role == "leader" else next(name for name in cluster.nodes if name != leader)
+            cluster.kill(victim)
         assert hammer.poll() is None, "hammer was done too soon for this test to show anything"
         assert HAMMER_LINE.fullmatch(finish(hammer))
         cluster.start(victim)
@@ -91,7 +96,7 @@ def test_acknowledged_words_survive_the_death_of_all_nodes_at_once(tmp_path: Pat
 def test_a_leader_that_hangs_is_replaced_and_rejoins_when_it_wakes(tmp_path: Path) -> None:
     with LocalCluster(tmp_path, flags=FLAGS) as cluster:
         cluster.form()
-        hammer = cluster.start_hammer()
+        hammer = cluster.start_hammer(*SLOWLY)
         progress(cluster, 300)
         leader = cluster.leader()
         hung = cluster.nodes[leader].process

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import ENGINE, FLAGS, HAMMER_LINE, HAMMER_WORDS, add_word, assert_nothing_lost, finish, progress, term
+from e2e.harness import (
+    ENGINE,
+    FLAGS,
+    HAMMER_LINE,
+    HAMMER_WORDS,
+    SLOWLY,
+    add_word,
+    assert_nothing_lost,
+    finish,
+    progress,
+    term,
+)
 from pyraft_lite.core.state import State
 from raftexample.local_cluster import PATIENCE, LocalCluster
 
@@ -69,7 +80,7 @@ def test_a_follower_that_is_told_to_stop_leaves_leader_and_term_alone(tmp_path: 
 def test_all_nodes_may_be_restarted_one_after_the_other_under_hammer(tmp_path: Path) -> None:
     with LocalCluster(tmp_path, flags=ENGINE) as cluster:
         cluster.form()
-        hammer = cluster.start_hammer()
+        hammer = cluster.start_hammer(*SLOWLY)
         for beyond, name in zip((100, 500, 900), cluster.nodes, strict=True):
             progress(cluster, beyond)
             assert cluster.stop(name) == 0
