@@ -43,6 +43,21 @@ def test_a_file_in_the_place_of_the_directory_or_one_above_is_refused(tmp_path: 
     assert file.read_text() == "precious"
 
 
+def test_a_directory_that_another_process_makes_at_the_same_time_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_dir = Path.is_dir
+
+    def made_meanwhile(path: Path) -> bool:
+        before = is_dir(path)
+        if path == tmp_path / "data" and not before:
+            path.mkdir()
+        return before
+
+    monkeypatch.setattr(Path, "is_dir", made_meanwhile)
+    LmdbStore(tmp_path / "data" / "nodeA").close()
+
+
 def test_a_link_to_a_directory_is_followed(tmp_path: Path) -> None:
     disk, link = tmp_path / "disk", tmp_path / "link"
     disk.mkdir()

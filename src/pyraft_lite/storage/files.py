@@ -13,7 +13,7 @@ def make_directory(path: Path) -> None:
     """
     if path.is_dir():
         return
-    if path.exists():
+    if path.exists() and not path.is_dir():  # Another process may have made it just now.
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
