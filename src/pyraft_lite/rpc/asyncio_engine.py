@@ -15,11 +15,9 @@ from pyraft_lite.rpc.http2.connection import MAX_STREAMS, Connection, Stream
 from pyraft_lite.rpc.http2.headers import Headers, encode_literally
 from pyraft_lite.rpc.http2.protocol import Http2Protocol
 from pyraft_lite.rpc.http2.server import ServerConnection
-from pyraft_lite.rpc.listening import ListenError, bind_all, keep_alive
+from pyraft_lite.rpc.listening import BACKLOG, listen_all
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 1024
 
 _MOST_UNSENT = 64 * 1024
 """How many bytes of a stream may wait for a slow client before its servicer waits, too."""
@@ -56,16 +54,10 @@ class AsyncioEngine(Services):
         self.prepare()
         loop = asyncio.get_running_loop()
         with ExitStack() as undo:
-            sockets = [undo.enter_context(each) for each in await bind_all(address)]
-            try:
-                for each in sockets:
-                    keep_alive(each)
-                    each.listen(_BACKLOG)
-            except OSError as error:
-                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+            sockets = [undo.enter_context(each) for each in await listen_all(address)]
             port: int = sockets[0].getsockname()[1]
             for each in sockets:
-                self._servers.append(await loop.create_server(self._connect, sock=each, backlog=_BACKLOG))
+                self._servers.append(await loop.create_server(self._connect, sock=each, backlog=BACKLOG))
             undo.pop_all()
         return port
 

@@ -13,15 +13,13 @@ import h2corn._lib
 from pyraft_lite.rpc.grpc_headers import Headers
 from pyraft_lite.rpc.grpc_services import RefusedError, Services
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
-from pyraft_lite.rpc.listening import ListenError, bind_all, keep_alive
+from pyraft_lite.rpc.listening import listen_all
 
 Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 1024
 
 _ROOM = 256
 """How many more calls than the limits of all services allow are let in: those of services without a limit, which are
@@ -62,13 +60,7 @@ class H2cornEngine(Services):
         """See :meth:`ServerEngine.start`."""
         self.prepare()
         with ExitStack() as undo:
-            sockets = [undo.enter_context(each) for each in await bind_all(address)]
-            try:
-                for each in sockets:
-                    keep_alive(each)
-                    each.listen(_BACKLOG)
-            except OSError as error:
-                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+            sockets = [undo.enter_context(each) for each in await listen_all(address)]
             port: int = sockets[0].getsockname()[1]
             bind = tuple(f"fd://{each.fileno()}" for each in sockets)
             config = h2corn.Config(

@@ -9,6 +9,9 @@ EVERYWHERE = ("", "0.0.0.0", "::")
 """The hosts that stand for every interface; each does so in both families."""
 
 
+BACKLOG = 1024
+"""How many connections may wait to be accepted."""
+
 _KEEPALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
@@ -58,6 +61,20 @@ async def bind_all(address: str) -> list[socket.socket]:
                 undo.pop_all()
                 return sockets
     raise ListenError(f"cannot listen on {address}: {reason and reason.strerror}") from reason
+
+
+async def listen_all(address: str) -> list[socket.socket]:
+    """As :func:`bind_all`, but they listen, and have TCP look after their connections."""
+    sockets = await bind_all(address)
+    try:
+        for each in sockets:
+            keep_alive(each)
+            each.listen(BACKLOG)
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
+    return sockets
 
 
 def keep_alive(listener: socket.socket) -> None:

@@ -1,5 +1,6 @@
 """What both ends of an HTTP/2 connection do: frames, streams, headers and flow control, without any I/O."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ like may wait for a peer that reads nothing."""
 _MAX_CONTINUATIONS = 32
 
 
-class Stream:
+class Stream(ABC):
     """A request and its answer. Whoever it is for subclasses it and hears what comes.
 
     Attributes:
@@ -73,19 +74,19 @@ class Stream:
 
     # -- what it hears ----------------------------------------------------------------------------------------------
 
+    @abstractmethod
     def headers_received(self, headers: Headers, ended: bool) -> None:
         """Headers came, or trailers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def data_received(self, data: bytes, ended: bool) -> None:
         """Data came; :meth:`use` makes room for more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self, code: int | None, reason: str) -> None:
         """The peer has reset the stream, with HTTP/2's error code ``code``, or is gone; there will be nothing more."""
-        raise NotImplementedError
 
-    def room_made(self) -> None:
+    def room_made(self) -> None:  # noqa: B027  # Not everyone asks.
         """All that was to be sent has been."""
 
     # -- what it does -----------------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ class _Block(NamedTuple):
     parts: list[bytes]
 
 
-class Connection:
+class Connection(ABC):
     """One end of a connection.
 
     Args:
@@ -249,18 +250,18 @@ class Connection:
         """The last stream of the peer's that was taken."""
         return 0
 
+    @abstractmethod
     def _headers_came(self, number: int, headers: Headers, ended: bool) -> None:
         """Headers for a stream, which may be new."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_idle(self, number: int) -> bool:
         """True if a stream has never been."""
-        raise NotImplementedError
 
-    def _goes_away(self, last: int, code: int) -> None:
+    def _goes_away(self, last: int, code: int) -> None:  # noqa: B027  # A server just goes on.
         """The peer takes no new streams, and none behind ``last``."""
 
-    def _take_setting(self, name: int, value: int) -> None:
+    def _take_setting(self, name: int, value: int) -> None:  # noqa: B027  # Nor has it use for others.
         """A setting that only one end heeds."""
 
     # -- what comes -------------------------------------------------------------------------------------------------
