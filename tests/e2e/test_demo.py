@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ import pytest
 
 from e2e.harness import HAMMER_LINE
 from raftexample.local_cluster import PATIENCE
+from walk_through import ROOT, kill_session, processes_of_session
 
-DEMO = Path(__file__).resolve().parents[2] / "scripts" / "demo.py"
+DEMO = ROOT / "scripts" / "demo.py"
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -32,19 +32,7 @@ def demo(directory: Path, *flags: str) -> Iterator["subprocess.Popen[str]"]:
     try:
         yield process
     finally:
-        for pid in processes_of(process.pid):
-            os.kill(pid, signal.SIGKILL)
-        process.communicate()
-
-
-def processes_of(session: int) -> list[int]:
-    """The processes that belong to a session; its leader's exit does not end them."""
-    found = []
-    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(pid) == session:
-                found.append(pid)
-    return found
+        kill_session(process)
 
 
 def test_the_demo_ends_with_hammers_line_and_leaves_no_process_and_no_file(tmp_path: Path) -> None:
@@ -52,7 +40,7 @@ def test_the_demo_ends_with_hammers_line_and_leaves_no_process_and_no_file(tmp_p
         output, _ = process.communicate(timeout=150)
         assert process.returncode == 0, output
         assert HAMMER_LINE.fullmatch(output.splitlines(keepends=True)[-1])
-        assert not processes_of(process.pid)
+        assert not processes_of_session(process.pid)
         assert not list(tmp_path.iterdir())
 
 
@@ -62,7 +50,7 @@ def test_a_demo_that_is_told_to_stop_leaves_no_process(tmp_path: Path) -> None:
         for line in process.stdout:
             if "hammer adds the words" in line:
                 break
-        assert len(processes_of(process.pid)) > 3, "the nodes run"
+        assert len(processes_of_session(process.pid)) > 3, "the nodes run"
         process.terminate()
         assert process.wait(PATIENCE) == 1
-        assert not processes_of(process.pid)
+        assert not processes_of_session(process.pid)

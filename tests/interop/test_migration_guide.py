@@ -1,9 +1,5 @@
 """Every command of docs/migrating-from-go.md is run here, in order, on a Go cluster that is being written to."""
 
-import contextlib
-import os
-import re
-import signal
 import subprocess
 from pathlib import Path
 
@@ -12,17 +8,10 @@ from mixed_cluster import GO_PEER, ROOT, MixedCluster
 from writer import Writer
 
 from raftexample.local_cluster import LocalNode
-
-COMMAND = re.compile(r"^\$ (.+)$", re.MULTILINE)
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from walk_through import commands, kept_ports, kill_session
 
 OLD = {"nodeA": 50061, "nodeB": 50062, "nodeC": 50063}
 NEW = {"nodeD": 50064, "nodeE": 50065, "nodeF": 50066}
-
-
-def commands() -> list[str]:
-    blocks = BLOCK.findall((ROOT / "docs" / "migrating-from-go.md").read_text())
-    return [command for block in blocks for command in COMMAND.findall(block)]
 
 
 def go_nodes() -> list[str]:
@@ -35,7 +24,8 @@ def go_nodes() -> list[str]:
     ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
+@kept_ports([*OLD.values(), *NEW.values()])
 def test_the_runbook_works_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     cluster = MixedCluster(tmp_path, (), every_word=False)
@@ -43,7 +33,7 @@ def test_the_runbook_works_as_it_is_written(tmp_path: Path) -> None:
         cluster.nodes[name] = LocalNode(name, f"localhost:{port}", tmp_path / f"{name}.log")
     script = tmp_path / "walk-through"
     # Between the start of the Go cluster and the first command it waits for the go-ahead. Job control is for %1.
-    script.write_text("\n".join(["set -me", *go_nodes(), "read -r", *commands()]))
+    script.write_text("\n".join(["set -me", *go_nodes(), "read -r", *commands("docs/migrating-from-go.md")]))
     shell = subprocess.Popen(
         ["bash", script],
         cwd=tmp_path,
@@ -71,16 +61,4 @@ def test_the_runbook_works_as_it_is_written(tmp_path: Path) -> None:
         for name in NEW:
             cluster.wait_until_has(name, longest)
     finally:
-        for pid in processes_of_session(shell.pid):
-            os.kill(pid, signal.SIGKILL)
-        shell.wait()
-
-
-def processes_of_session(session: int) -> list[int]:
-    """The shell and all that it started."""
-    found = []
-    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(pid) == session:
-                found.append(pid)
-    return found
+        kill_session(shell)
