@@ -145,7 +145,7 @@ class Members(dict[str, Member]):
 
 
 class WatchedStore(LmdbStore):
-    """A real store that counts commits, and holds them back or fails them when told to."""
+    """A real store that counts commits, and holds them back or fails them when told to. All of them are waited for."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -171,6 +171,9 @@ class WatchedStore(LmdbStore):
                 yield
         finally:
             self._depth -= 1
+
+    def fileno(self) -> None:
+        return None
 
     def compact(self, to_index: int, limit: int) -> bool:
         before = self.first_index()

@@ -10,7 +10,7 @@ from pyraft_lite.core.configuration import Configuration, Server, Suffrage
 from pyraft_lite.core.entry import ZERO_TIME, EntryType
 from pyraft_lite.core.errors import CantBootstrapError, ConfigurationError, RaftError, StorageError
 from pyraft_lite.runtime import bootstrap_cluster, read_peers_json, recover_cluster
-from pyraft_lite.runtime.hard_state import CURRENT_TERM, LAST_VOTE_TERM, load_hard_state, save_hard_state
+from pyraft_lite.runtime.hard_state import CURRENT_TERM, LAST_VOTE_TERM, hard_state_values, load_hard_state
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 from raftexample.local_cluster import free_ports
 
@@ -91,7 +91,7 @@ def test_hard_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path)
     assert load_hard_state(store) == HardState()
     for state in (HardState(3, "h:1"), HardState(4), HardState(4, "h:2"), HardState(9)):
-        save_hard_state(store, state)
+        store.set(hard_state_values(state))
         assert load_hard_state(store) == state, "a vote counts for its own term only"
 
 

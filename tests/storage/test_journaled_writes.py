@@ -8,7 +8,7 @@ import pytest
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage import LmdbStore
-from pyraft_lite.storage.journal import JOURNAL_BYTES
+from pyraft_lite.storage.journal import GENERATION_BYTES, JOURNAL_BYTES
 from pyraft_lite.storage.lmdb_store import MAX_JOURNALED_BYTES
 
 
@@ -48,14 +48,16 @@ def test_small_writes_leave_the_database_alone_and_are_there_after_a_crash(store
     found.close()
 
 
-def test_when_the_journal_is_full_all_of_it_goes_into_the_database(store: LmdbStore, tmp_path: Path) -> None:
+def test_when_the_journal_has_taken_its_share_all_of_it_goes_into_the_database(
+    store: LmdbStore, tmp_path: Path
+) -> None:
     before = database(tmp_path / "node")
     last = 10
     while database(tmp_path / "node") == before:
         last += 1
         store.append(run(last, last, 1000))
-        assert last * 1000 < 2 * JOURNAL_BYTES
-    assert last * 1000 > JOURNAL_BYTES / 2
+        assert last * 1000 < 2 * GENERATION_BYTES
+    assert last * 1000 > GENERATION_BYTES / 2
     (tmp_path / "node" / "journal").write_bytes(bytes(JOURNAL_BYTES))
     found = after_a_crash(tmp_path / "node", tmp_path / "copy")
     assert found.last_index() == last

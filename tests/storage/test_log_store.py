@@ -1,5 +1,6 @@
 """The contract of LogStore and StableStore, kept by the store on disk and by its twin in memory."""
 
+import select
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -246,7 +247,20 @@ class LmdbAgainstModel(LogStoreAgainstModel):
 
     def open(self) -> None:
         self.directory = TemporaryDirectory()
-        self.store = LmdbStore(Path(self.directory.name), map_size=64 * 1024)
+        self.store: LmdbStore = LmdbStore(Path(self.directory.name), map_size=64 * 1024)
+
+    @rule(count=st.integers(0, 5), values=st.dictionaries(st.binary(min_size=1, max_size=4), st.binary(max_size=8)))
+    def append_and_set_without_waiting(self, count: int, values: dict[bytes, bytes]) -> None:
+        first = max(self.model, default=0) + 1
+        entries = [Entry(index, 3, EntryType.COMMAND, b"begun") for index in range(first, first + count)]
+        descriptor = self.store.fileno()
+        if descriptor is not None and self.store.begin(entries, values):
+            self.holds_the_same()
+            select.select([descriptor], [], [])
+            if not self.store.finish():
+                return
+            self.model.update((entry.index, entry) for entry in entries)
+            self.values.update(values)
 
     @rule()
     def reopen(self) -> None:

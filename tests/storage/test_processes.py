@@ -14,7 +14,7 @@ from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage import LmdbStore
 
 HEAD = """
-import resource, sys
+import resource, select, sys
 from pathlib import Path
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
@@ -24,7 +24,8 @@ directory = Path(sys.argv[1])
 
 HOLD = "store = LmdbStore(directory); print('held'); sys.stdin.read()"
 
-# Every transaction appends, some cut a little off before, and says in a stable value where the log now ends.
+# Every write appends, some cut a little off before, and says in a stable value where the log now ends. Every other one
+# is not waited for, if the system can do that.
 WRITE = """
 store = LmdbStore(directory, map_size=64 * 1024)
 term = 0
@@ -40,6 +41,13 @@ while True:
     if term % 7 == 0:
         store.compact(last - 200, 200)
     print(term)
+    last = store.last_index()
+    if store.begin([Entry(last + 1, term + 1, EntryType.COMMAND, b"%d" % (last + 1) * 100)],
+                   {b"term": b"%d" % (term + 1), b"last": b"%d" % (last + 1)}):
+        select.select([store.fileno()], [], [])
+        if store.finish():
+            term += 1
+            print(term)
 """
 
 FILL = """

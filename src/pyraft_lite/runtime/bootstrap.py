@@ -11,7 +11,7 @@ from pyraft_lite.core.entry import ZERO_TIME, Entry, EntryType
 from pyraft_lite.core.errors import CantBootstrapError, ConfigurationError, RaftError, StorageError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.fsm import FSM
-from pyraft_lite.runtime.hard_state import load_hard_state, save_hard_state
+from pyraft_lite.runtime.hard_state import hard_state_values, load_hard_state
 from pyraft_lite.storage import configuration_codec
 from pyraft_lite.storage.interfaces import LogStore, SnapshotStore, StableStore
 
@@ -40,7 +40,7 @@ def bootstrap_cluster(
         raise CantBootstrapError
     data = configuration_codec.encode(configuration)
     with log.transaction():
-        save_hard_state(stable, HardState(1))
+        stable.set(hard_state_values(HardState(1)))
         log.append([Entry(1, 1, EntryType.CONFIGURATION, data, appended_at=ZERO_TIME)])
 
 

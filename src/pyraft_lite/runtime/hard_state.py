@@ -1,5 +1,7 @@
 """The hard state in a stable store, under hashicorp/raft's keys: a vote counts only for the term it was given in."""
 
+from collections.abc import Mapping
+
 from pyraft_lite.core import HardState
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.storage.interfaces import StableStore
@@ -10,7 +12,7 @@ LAST_VOTE_CANDIDATE = b"LastVoteCand"
 
 
 def load_hard_state(store: StableStore) -> HardState:
-    """Reads what :func:`save_hard_state` wrote last; the zero HardState from an empty store.
+    """Reads what was saved last (:func:`hard_state_values`); the zero HardState from an empty store.
 
     Raises:
         StorageError: the store holds something else under these keys.
@@ -24,13 +26,13 @@ def load_hard_state(store: StableStore) -> HardState:
         raise StorageError(f"the stable value {LAST_VOTE_CANDIDATE.decode()} is no address: {error}") from error
 
 
-def save_hard_state(store: StableStore, state: HardState) -> None:
-    """Writes term and vote in one durable step (R3)."""
+def hard_state_values(state: HardState) -> Mapping[bytes, bytes]:
+    """What has to be set, in one durable step, to save term and vote (R3)."""
     values = {CURRENT_TERM: state.term.to_bytes(8, "big")}
     if state.voted_for:
         values[LAST_VOTE_TERM] = values[CURRENT_TERM]
         values[LAST_VOTE_CANDIDATE] = state.voted_for.encode()
-    store.set(values)
+    return values
 
 
 def _read_number(store: StableStore, key: bytes) -> int:

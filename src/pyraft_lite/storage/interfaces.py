@@ -1,13 +1,14 @@
 """What a Raft node needs of its storage. An implementer must promise what is written here; the contract tests in
 ``tests/storage`` check it on any implementation.
 
-All methods are synchronous. One writer thread makes every call that changes a log or stable store; reads may come from
-another thread at the same time and see the state before or after any one transaction, never in between.
+All methods are synchronous. Calls that change a log or stable store come one after the other, though not all from one
+thread; reads may come from another thread at the same time and see the state before or after any one transaction, never
+in between.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from pyraft_lite.core.configuration import Configuration
 from pyraft_lite.core.entry import Entry
@@ -68,6 +69,39 @@ class StableStore(Protocol):
 
         Raises:
             StorageError: they could not be written; none of them is set.
+        """
+        ...
+
+
+@runtime_checkable
+class NonblockingStore(LogStore, StableStore, Protocol):
+    """A log and stable store that can write while its caller goes on."""
+
+    def fileno(self) -> int | None:
+        """What becomes readable when that which was begun can be finished; None if nothing can be begun at all."""
+        ...
+
+    def begin(self, entries: Sequence[Entry], values: Mapping[bytes, bytes]) -> bool:
+        """Begins to append ``entries`` and to set ``values``, in one atomic, durable commit, without waiting for it.
+
+        No other write may come before :meth:`finish`; until then readers see what was before.
+
+        Returns:
+            False if that can't be done without waiting; then nothing was begun, and a transaction has to do it.
+
+        Raises:
+            ValueError: the entries leave a gap or overlap what is there.
+        """
+        ...
+
+    def finish(self) -> bool:
+        """Ends what was begun, which is durable now.
+
+        Returns:
+            False if it turned out that it had to wait; then nothing of it is kept, and a transaction has to do it.
+
+        Raises:
+            StorageError: it could not be written; nobody knows what of it is there.
         """
         ...
 

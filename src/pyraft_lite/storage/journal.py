@@ -1,9 +1,10 @@
 """A journal: a small file that makes what is appended to it durable with a single write to the disk.
 
 The file is as long as it will ever be from the beginning, so that a write changes nothing but its own bytes. It is
-filled from the start again and again; each time is a generation, whose number is in every record:
+filled from the start again and again; each time is a generation, whose number is in every record. Records begin at
+multiples of BLOCK:
 
-    checksum of the rest u32 | size of the content u32 | generation u64 | where the record begins u64 | content
+    checksum of the rest u32 | size of the content u32 | generation u64 | where the record begins u64 | content | zeros
 
 A generation ends with the first thing that is no record of it. That may be what a power failure left of a write that
 nobody was told of. But where a record of the generation follows, what is before it was damaged later.
@@ -15,15 +16,17 @@ import zlib
 from pathlib import Path
 
 from pyraft_lite.core.errors import StorageError
+from pyraft_lite.storage.direct_file import BLOCK, DirectFile, padded
 from pyraft_lite.storage.files import sync_directory
 
-JOURNAL_BYTES = 128 * 1024
+JOURNAL_BYTES = 1024 * 1024
 """How long the file is."""
+
+GENERATION_BYTES = 128 * 1024
+"""How much content a generation takes; it is kept in memory, and written once more when the next begins."""
 
 _CHECKSUM = struct.Struct(">I")
 _HEAD = struct.Struct(">IQQ")
-_GENERATION = struct.Struct(">Q")
-_GENERATION_AT = _CHECKSUM.size + 4
 _CONTENT_AT = _CHECKSUM.size + _HEAD.size
 
 
@@ -42,11 +45,12 @@ class Journal:
         self._file = file
         self._generation = generation
         self._at = 0
+        self._taken = 0
+        self._begun = b""
         try:
             if not file.exists():
                 _create(file)
-            # A write returns when it is durable.
-            self._descriptor = os.open(file, os.O_RDWR | os.O_DSYNC)
+            self._writes = DirectFile(file, JOURNAL_BYTES)
         except OSError as error:
             raise StorageError(f"cannot open the journal {file}: {error.strerror}") from error
 
@@ -63,21 +67,18 @@ class Journal:
         if len(data) != JOURNAL_BYTES:
             raise StorageError(f"the journal {self._file} is damaged: it has {len(data)} bytes, not {JOURNAL_BYTES}")
         found = []
-        self._at = 0
+        self._at = self._taken = 0
         while (content := self._content(data, self._at)) is not None:
             found.append(content)
-            self._at += _CONTENT_AT + len(content)
-        sought = _GENERATION.pack(self._generation)
-        at = data.find(sought, self._at)
-        while at >= 0:
-            if self._content(data, at - _GENERATION_AT) is not None:
+            self._added(content)
+        for at in range(self._at, JOURNAL_BYTES, BLOCK):
+            if self._content(data, at) is not None:
                 raise StorageError(f"the journal {self._file} is damaged at byte {self._at}: records follow")
-            at = data.find(sought, at + 1)
         return found
 
     def has_room(self, size: int) -> bool:
-        """True if a record with so many bytes of content fits."""
-        return self._at + _CONTENT_AT + size <= JOURNAL_BYTES
+        """True if a record with so many bytes of content fits into the generation."""
+        return self._at + _CONTENT_AT + size <= JOURNAL_BYTES and self._taken + size <= GENERATION_BYTES
 
     def append(self, content: bytes) -> None:
         """Writes a record, for which there has to be room; it is durable when this returns.
@@ -85,24 +86,61 @@ class Journal:
         Raises:
             StorageError: it could not be written; whether it is there nobody knows.
         """
-        head = _HEAD.pack(len(content), self._generation, self._at)
-        record = _CHECKSUM.pack(zlib.crc32(content, zlib.crc32(head))) + head + content
         try:
-            written = os.pwrite(self._descriptor, record, self._at)
+            self._writes.write(self._record(content), self._at)
         except OSError as error:
-            raise StorageError(f"cannot write to the journal {self._file}: {error.strerror}") from error
-        if written != len(record):
-            raise StorageError(f"cannot write to the journal {self._file}: {written} of {len(record)} bytes were taken")
-        self._at += len(record)
+            raise self._failed(error) from error
+        self._added(content)
 
-    def begin(self, generation: int) -> None:
-        """Starts over: no record of an earlier generation is read any more."""
+    def fileno(self) -> int | None:
+        """What becomes readable when a record that was begun can be finished; None if none can be begun."""
+        return self._writes.fileno()
+
+    def begin(self, content: bytes) -> bool:
+        """Begins to write a record, for which there has to be room, without waiting for the disk.
+
+        Returns:
+            False if it would have to wait; then nothing was begun.
+        """
+        self._begun = content
+        return self._writes.begin(self._record(content), self._at)
+
+    def finish(self) -> bool:
+        """Ends what was begun: the record is durable.
+
+        Returns:
+            False if it turned out that it had to wait; then there is no record.
+
+        Raises:
+            StorageError: it could not be written; whether it is there nobody knows.
+        """
+        try:
+            finished = self._writes.finish()
+        except OSError as error:
+            raise self._failed(error) from error
+        if finished:
+            self._added(self._begun)
+        return finished
+
+    def start_over(self, generation: int) -> None:
+        """No record of an earlier generation is read any more."""
         self._generation = generation
-        self._at = 0
+        self._at = self._taken = 0
 
     def close(self) -> None:
         """Frees the file."""
-        os.close(self._descriptor)
+        self._writes.close()
+
+    def _record(self, content: bytes) -> bytes:
+        head = _HEAD.pack(len(content), self._generation, self._at)
+        return _CHECKSUM.pack(zlib.crc32(content, zlib.crc32(head))) + head + content
+
+    def _added(self, content: bytes) -> None:
+        self._at += padded(_CONTENT_AT + len(content))
+        self._taken += len(content)
+
+    def _failed(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write to the journal {self._file}: {error.strerror}")
 
     def _content(self, data: bytes, at: int) -> bytes | None:
         """Of the record that begins there; None if none of this generation does."""

@@ -54,6 +54,34 @@ class _View(NamedTuple):
         return self.entries[0].index if self.entries else self.bounds.last + 1
 
 
+class _Addition(NamedTuple):
+    """What a record of the journal adds.
+
+    Attributes:
+        bounds: Those the log has after it.
+        entries, records: The entries, as they are and as they are stored.
+        values: Stable values.
+    """
+
+    bounds: Bounds
+    entries: Sequence[Entry]
+    records: Sequence[bytes]
+    values: Mapping[bytes, bytes]
+
+    def encode(self) -> bytes:
+        """The content of its record."""
+        first = self.entries[0].index if self.entries else 0
+        content: bytes = msgpack.packb((first, self.records, list(self.values.items())))
+        return content
+
+    @classmethod
+    def decode(cls, content: bytes, bounds: Bounds) -> "_Addition":
+        """Raises ValueError if it does not go with a log of these bounds."""
+        first, records, values = msgpack.unpackb(content)
+        entries = [decode_entry(index, record) for index, record in enumerate(records, first)]
+        return cls(bounds.appended(entries) if entries else bounds, entries, records, dict(values))
+
+
 @dataclass(slots=True)
 class _Pending:
     """Writes that wait for their commit.
@@ -74,7 +102,7 @@ class _Pending:
 
 
 class LmdbStore:
-    """A LogStore and StableStore in ``directory``, which is created (mode 0700) if missing.
+    """A LogStore and StableStore, and a NonblockingStore, in ``directory``, which is created (mode 0700) if missing.
 
     Opening it takes little time however long the log is: its ends and its size show that it has no gaps, and of its
     entries only the last few are read. Damage to the others shows when they are read, compacted or cut off. Within a
@@ -91,6 +119,7 @@ class LmdbStore:
 
     def __init__(self, directory: Path, *, map_size: int = MAP_SIZE) -> None:
         self._transactions: list[_Pending] = []
+        self._begun: _Addition | None = None
         with ExitStack() as opened:
             self._database = LmdbDatabase(directory, map_size=map_size)
             opened.callback(self._database.close)
@@ -99,7 +128,7 @@ class LmdbStore:
             opened.callback(self._journal.close)
             try:
                 for content in self._journal.read():
-                    self._take_over(content)
+                    self._add(_Addition.decode(content, self._view.bounds))
             except ValueError as error:
                 raise StorageError(f"the journal in {directory} does not go with the database: {error}") from error
             self._opened = opened.pop_all()
@@ -204,6 +233,28 @@ class LmdbStore:
                 self._take_away(after, lambda database: database.compact(to_index, limit))
         return 0 < after.first <= to_index
 
+    def fileno(self) -> int | None:
+        return self._journal.fileno()
+
+    def begin(self, entries: Sequence[Entry], values: Mapping[bytes, bytes]) -> bool:
+        bounds = self._view.bounds.appended(entries) if entries else self._view.bounds
+        if sum(entry.size for entry in entries) > MAX_JOURNALED_BYTES:
+            return False
+        addition = _Addition(bounds, entries, [encode_entry(entry) for entry in entries], values)
+        content = addition.encode()
+        if not self._journal.has_room(len(content)) or not self._journal.begin(content):
+            return False
+        self._begun = addition
+        return True
+
+    def finish(self) -> bool:
+        addition, self._begun = self._begun, None
+        assert addition is not None
+        finished = self._journal.finish()
+        if finished:
+            self._add(addition)
+        return finished
+
     def close(self) -> None:
         self._opened.close()
 
@@ -222,13 +273,6 @@ class LmdbStore:
         self._journal = Journal(file, 0)
         self._merge([])
 
-    def _take_over(self, content: bytes) -> None:
-        """Takes in a record of the journal; raises ValueError if it can't be one of ours."""
-        first, records, values = msgpack.unpackb(content)
-        entries = [decode_entry(index, record) for index, record in enumerate(records, first)]
-        bounds = self._view.bounds
-        self._add(bounds.appended(entries) if entries else bounds, entries, records, dict(values))
-
     def _take_away(self, bounds: Bounds, operation: _Operation) -> None:
         pending = self._transactions[-1]
         pending.bounds = bounds
@@ -237,23 +281,21 @@ class LmdbStore:
 
     def _commit(self, pending: _Pending) -> None:
         if pending.adds_only and sum(map(len, pending.records)) <= MAX_JOURNALED_BYTES:
-            first = pending.entries[0].index if pending.entries else 0
-            content: bytes = msgpack.packb((first, pending.records, list(pending.values.items())))
+            addition = _Addition(pending.bounds, pending.entries, pending.records, pending.values)
+            content = addition.encode()
             if self._journal.has_room(len(content)):
                 self._journal.append(content)
-                self._add(pending.bounds, pending.entries, pending.records, pending.values)
+                self._add(addition)
                 return
         self._merge(pending.operations)
 
-    def _add(
-        self, bounds: Bounds, entries: Sequence[Entry], records: Sequence[bytes], values: Mapping[bytes, bytes]
-    ) -> None:
+    def _add(self, addition: _Addition) -> None:
         """Lets readers see what is in the journal now."""
         view = self._view
-        view.entries.extend(entries)
-        view.records.extend(records)
-        view.values.update(values)
-        self._view = view._replace(bounds=bounds)
+        view.entries.extend(addition.entries)
+        view.records.extend(addition.records)
+        view.values.update(addition.values)
+        self._view = view._replace(bounds=addition.bounds)
 
     def _merge(self, operations: Sequence[_Operation]) -> None:
         """Carries out ``operations`` on the database, after all that is in the journal, which is empty then."""
@@ -266,5 +308,5 @@ class LmdbStore:
             for operation in operations:
                 operation(self._database)
         self._generation = generation
-        self._journal.begin(generation)
+        self._journal.start_over(generation)
         self._view = _View(self._database.bounds, [], [], {})

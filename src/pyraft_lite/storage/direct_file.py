@@ -1,0 +1,218 @@
+"""A file whose writes are durable when they end, and need nobody to wait for them.
+
+Linux's asynchronous I/O (io_submit(2)) carries a write out while the caller goes on, and tells an event loop of its
+end, if it bypasses the page cache (O_DIRECT). No thread is woken for it, and none wakes the loop: on a fast disk that
+takes as long as the write. Where it is missing, or would have to wait before it could begin (RWF_NOWAIT), the caller is
+told so, and writes as usual, on a thread that may wait. So does Seastar, the framework of ScyllaDB. The constants are
+those of Linux's include/uapi/linux/aio_abi.h and fs.h.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+BLOCK = 4096
+"""Bytes; writes begin at a multiple of it and are filled up with zeros to one, as disks want it."""
+
+_PWRITE = 1  # IOCB_CMD_PWRITE
+_REPORTS_TO_EVENTFD = 1  # IOCB_FLAG_RESFD
+_NO_WAIT = 8  # RWF_NOWAIT
+_MUST_WAIT = (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL)
+"""How the kernel says that it does not begin this write, or none on this file system, without waiting."""
+
+
+class _SystemCalls(NamedTuple):
+    setup: int
+    destroy: int
+    getevents: int
+    submit: int
+
+
+_SYSTEM_CALLS = {
+    ("linux", "x86_64"): _SystemCalls(setup=206, destroy=207, getevents=208, submit=209),
+    ("linux", "aarch64"): _SystemCalls(setup=0, destroy=1, getevents=4, submit=2),
+}
+
+
+class _ControlBlock(ctypes.Structure):
+    """struct iocb: a write to carry out."""
+
+    _fields_ = (
+        ("data", ctypes.c_uint64),
+        ("key", ctypes.c_uint32),
+        ("rw_flags", ctypes.c_uint32),
+        ("opcode", ctypes.c_uint16),
+        ("priority", ctypes.c_int16),
+        ("descriptor", ctypes.c_uint32),
+        ("buffer", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("offset", ctypes.c_int64),
+        ("reserved", ctypes.c_uint64),
+        ("flags", ctypes.c_uint32),
+        ("eventfd", ctypes.c_uint32),
+    )
+
+
+class _Event(ctypes.Structure):
+    """struct io_event: how a write ended."""
+
+    _fields_ = (
+        ("data", ctypes.c_uint64),
+        ("block", ctypes.c_uint64),
+        ("result", ctypes.c_int64),
+        ("result2", ctypes.c_int64),
+    )
+
+
+class DirectFile:
+    """An existing file, opened for writes of which one at a time is under way.
+
+    Args:
+        file: Where it is.
+        size: Bytes of the longest write.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+
+    def __init__(self, file: Path, size: int) -> None:
+        # A write returns, or ends, when it is durable.
+        flags = os.O_RDWR | os.O_DSYNC
+        try:
+            self._descriptor = os.open(file, flags | getattr(os, "O_DIRECT", 0))
+            self._direct = hasattr(os, "O_DIRECT")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # A file system without direct I/O.
+            self._descriptor = os.open(file, flags)
+            self._direct = False
+        # Memory of its own is aligned to pages, as direct I/O wants it.
+        self._buffer = mmap.mmap(-1, padded(size))
+
+    def fileno(self) -> int | None:
+        """What becomes readable when a write that was begun has ended; None if none can be begun."""
+        return self._kernel.eventfd if self._kernel else None
+
+    def begin(self, data: bytes, offset: int) -> bool:
+        """Begins to write ``data``, filled up with zeros to a multiple of BLOCK, without waiting.
+
+        Returns:
+            False if that is not possible now, and nothing was begun.
+        """
+        return self._kernel is not None and self._kernel.begin(self._fill(data), offset)
+
+    def finish(self) -> bool:
+        """Takes note that the write that was begun has ended.
+
+        Returns:
+            False if it turned out that it had to wait: nothing was written.
+
+        Raises:
+            OSError: it failed, or only a part was written; what the file holds there nobody knows.
+        """
+        assert self._kernel is not None
+        return self._kernel.finish()
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Writes ``data``, filled up with zeros to a multiple of BLOCK, and waits until it is durable.
+
+        Raises:
+            OSError: it failed, or only a part was written; what the file holds there nobody knows.
+        """
+        size = self._fill(data)
+        with memoryview(self._buffer) as view:
+            _check(os.pwritev(self._descriptor, [view[:size]], offset), size)
+
+    def close(self) -> None:
+        """Frees the file; no write may be under way."""
+        if kernel := vars(self).get("_kernel"):
+            kernel.close()
+        os.close(self._descriptor)
+
+    @cached_property
+    def _kernel(self) -> "_Kernel | None":
+        # Only when it is needed: to give it back takes Linux some 30 ms.
+        return _Kernel.of(self._descriptor, self._buffer) if self._direct else None
+
+    def _fill(self, data: bytes) -> int:
+        size = padded(len(data))
+        self._buffer[:size] = data.ljust(size, b"\0")
+        return size
+
+
+class _Kernel:
+    """The kernel's end of it: a context of asynchronous I/O for one write, from a fixed buffer."""
+
+    def __init__(self, calls: _SystemCalls, descriptor: int, buffer: mmap.mmap) -> None:
+        """Raises OSError if the kernel has no such context for us."""
+        self._calls = calls
+        self._library = ctypes.CDLL(None, use_errno=True)
+        context = ctypes.c_ulong(0)
+        if self._call(calls.setup, ctypes.c_uint(1), ctypes.byref(context)) < 0:
+            raise OSError(ctypes.get_errno(), "io_setup")
+        self._context = context
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._write = _ControlBlock(
+            rw_flags=_NO_WAIT,
+            opcode=_PWRITE,
+            descriptor=descriptor,
+            buffer=ctypes.addressof(ctypes.c_char.from_buffer(buffer)),
+            flags=_REPORTS_TO_EVENTFD,
+            eventfd=self.eventfd,
+        )
+        self._writes = (ctypes.c_void_p * 1)(ctypes.addressof(self._write))
+        self._events = (_Event * 1)()
+
+    @classmethod
+    def of(cls, descriptor: int, buffer: mmap.mmap) -> "_Kernel | None":
+        """None if the system does not have it."""
+        calls = _SYSTEM_CALLS.get((sys.platform, platform.machine()))
+        try:
+            return cls(calls, descriptor, buffer) if calls else None
+        except OSError:
+            return None
+
+    def begin(self, size: int, offset: int) -> bool:
+        self._write.size = size
+        self._write.offset = offset
+        return self._call(self._calls.submit, self._context, ctypes.c_long(1), self._writes) == 1
+
+    def finish(self) -> bool:
+        os.eventfd_read(self.eventfd)
+        if (
+            self._call(self._calls.getevents, self._context, ctypes.c_long(1), ctypes.c_long(1), self._events, None)
+            != 1
+        ):
+            raise OSError(ctypes.get_errno(), "io_getevents")
+        result = self._events[0].result
+        if -result in _MUST_WAIT:
+            return False
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        _check(result, self._write.size)
+        return True
+
+    def close(self) -> None:
+        self._call(self._calls.destroy, self._context)
+        os.close(self.eventfd)
+
+    def _call(self, number: int, *arguments: object) -> int:
+        returned: int = self._library.syscall(ctypes.c_long(number), *arguments)
+        return returned
+
+
+def padded(size: int) -> int:
+    """How many bytes a write of ``size`` bytes takes of the file."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def _check(written: int, size: int) -> None:
+    if written != size:
+        raise OSError(errno.EIO, f"{written} of {size} bytes were taken")
