@@ -260,9 +260,13 @@ class GrpcConnection:
         try:
             host, port = split_address(self._address)
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                transport, _ = await self._loop.create_connection(
-                    lambda: self._protocol, host, port, happy_eyeballs_delay=_NEXT_ADDRESS
-                )
+                if isinstance(self._loop, asyncio.BaseEventLoop):
+                    connecting = self._loop.create_connection(
+                        lambda: self._protocol, host, port, happy_eyeballs_delay=_NEXT_ADDRESS
+                    )
+                else:  # uvloop's, say, which tries one address after the other.
+                    connecting = self._loop.create_connection(lambda: self._protocol, host, port)
+                transport, _ = await connecting
             keep_alive(transport.get_extra_info("socket"))
         except (OSError, ValueError) as error:
             return f"failed to connect: {str(error) or f'no answer for {CONNECT_TIMEOUT:g} s'}"
