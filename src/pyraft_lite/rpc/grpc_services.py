@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import grpc
 
@@ -177,4 +178,10 @@ class Services:
 
 
 def _failure(code: grpc.StatusCode, details: str) -> RefusedError:
-    return RefusedError(200, trailers_only(encode_status(code, details)))
+    return RefusedError(200, _answer(code, details))
+
+
+@lru_cache(256)
+def _answer(code: grpc.StatusCode, details: str) -> Headers:
+    """Made once: whoever is overloaded gives the same answer again and again."""
+    return trailers_only(encode_status(code, details))
