@@ -60,9 +60,9 @@ class _IncomingRpc:
 class Raft:
     """One node of a cluster, with the operations of hashicorp/raft's ``Raft`` (see RaftOperations for what they do).
 
-    Everything runs on the event loop that :meth:`start` was called on, except disk writes, the state machine (unless it
-    is quick, see ``Config.apply_on_loop``) and snapshots, which have threads of their own: however slow they are,
-    heartbeats go on.
+    Everything runs on the event loop that :meth:`start` was called on, except disk writes, which the kernel or a thread
+    carries out meanwhile, and the state machine (unless it is quick, see ``Config.apply_on_loop``) and snapshots, which
+    have threads of their own: however slow they are, heartbeats go on.
     """
 
     def __init__(
@@ -476,8 +476,8 @@ class Raft:
 
 
 def _sends_first(step: list[effects.Effect]) -> list[effects.Effect]:
-    """A step's effects, its write behind what it sends: the peers' writes begin only when they hear of them, and our
-    own thread would fight for the interpreter with whoever sends. (There is no order between disk and network.)"""
+    """A step's effects, its write behind what it sends: the peers' writes begin only when they hear of them, and to
+    begin our own takes a while. (There is no order between disk and network.)"""
     if not step or not isinstance(step[0], effects.Write):
         return step
     sent = [at for at, effect in enumerate(step) if isinstance(effect, effects.Send)]

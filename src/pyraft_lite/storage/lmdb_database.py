@@ -1,7 +1,7 @@
 """The log and the stable values in one LMDB environment; ``lmdb_store`` puts a journal before it.
 
 A transaction's operations are collected first and carried out at its end, in one LMDB transaction: so a map that turns
-out too small is grown and the whole is done again, with nothing lost. Only the writer thread writes; readers of other
+out too small is grown and the whole is done again, with nothing lost. One thread at a time writes; readers of other
 threads each use a read transaction of their own, and ``set_mapsize``, which must not happen beside one, waits for them.
 """
 
