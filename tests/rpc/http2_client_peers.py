@@ -1,15 +1,11 @@
 """Clients for the tests of HTTP/2: one that is wired to h2's server, and some that are wired to nothing."""
 
-from typing import TypeVar
-
-import h2.config
-import h2.connection
-import h2.events
 from h2.settings import SettingCodes
 from http2_peers import (
     END_HEADERS,
     HEADERS,
     Heard,
+    Wired,
     frame,
     settings,
     take_all,
@@ -27,40 +23,19 @@ REQUEST: Headers = (
 ANSWER: Headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 TRAILERS: Headers = ((b"grpc-status", b"0"),)
 
-E = TypeVar("E", bound=h2.events.Event)
 
-
-class Server:
+class Server(Wired):
     """h2's server, and a client that is wired to it."""
 
     def __init__(self, wanted: dict[SettingCodes, int] | None = None) -> None:
-        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
-        self.http.initiate_connection()
-        self.http.update_settings(wanted or {})
         self.client = ClientConnection(lambda: None)
-        self.events: list[h2.events.Event] = []
-        self.exchange()
+        super().__init__(self.client, client_side=False, wanted=wanted)
 
     def open(self, kind: type[Heard] = Heard) -> Heard:
         """Begins a request that the server hears of."""
         stream = self.client.open(kind, REQUEST)
         self.exchange()
         return stream
-
-    def exchange(self) -> None:
-        """Passes bytes on until neither has any left."""
-        while True:
-            to_server, to_client = self.client.take(), self.http.data_to_send()
-            if not to_server and not to_client:
-                return
-            self.events += self.http.receive_data(to_server)
-            self.client.receive(to_client)
-
-    def heard(self, kind: type[E]) -> list[E]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def received(self, stream: Heard) -> bytes:
-        return b"".join(each.data for each in self.heard(h2.events.DataReceived) if each.stream_id == stream.number)
 
 
 def begun(count: int = 1) -> tuple[ClientConnection, list[Heard]]:

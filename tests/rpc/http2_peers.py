@@ -1,13 +1,21 @@
 """What the tests of HTTP/2 share: frames made by hand, and streams that write down what they hear."""
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import h2.config
+import h2.connection
+import h2.events
+from h2.settings import SettingCodes
 
 from pyraft_lite.rpc.http2.connection import Connection, Stream
 from pyraft_lite.rpc.http2.headers import Headers
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY, ACK = 0x1, 0x4, 0x8, 0x20, 0x1
+
+
+Event = TypeVar("Event", bound=h2.events.Event)
 
 
 class HeadersCame(NamedTuple):
@@ -52,6 +60,34 @@ class Heard(Stream):
     @property
     def received(self) -> bytes:
         return b"".join(event.data for event in self.events if isinstance(event, DataCame))
+
+
+class Wired:
+    """One end of a connection that is h2's, wired to ours at the other."""
+
+    def __init__(self, ours: Connection, *, client_side: bool, wanted: dict[SettingCodes, int] | None) -> None:
+        configuration = h2.config.H2Configuration(client_side=client_side, header_encoding=None)
+        self.http = h2.connection.H2Connection(configuration)
+        self.http.initiate_connection()
+        self.http.update_settings(wanted or {})
+        self.events: list[h2.events.Event] = []
+        self._ours = ours
+        self.exchange()
+
+    def exchange(self) -> None:
+        """Passes bytes on until neither has any left."""
+        while True:
+            theirs, ours = self.http.data_to_send(), self._ours.take()
+            if not theirs and not ours:
+                return
+            self.events += self.http.receive_data(ours)
+            self._ours.receive(theirs)
+
+    def heard(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def received(self, stream: Heard) -> bytes:
+        return b"".join(each.data for each in self.heard(h2.events.DataReceived) if each.stream_id == stream.number)
 
 
 class Reader(Heard):

@@ -1,10 +1,5 @@
 """Servers for the tests of HTTP/2: one that is wired to h2's client, and some that are wired to nothing."""
 
-from typing import TypeVar
-
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 from h2.settings import SettingCodes
 from http2_peers import (
@@ -14,6 +9,7 @@ from http2_peers import (
     HEADERS,
     Frame,
     Heard,
+    Wired,
     frame,
     frames_in,
     goodbye,
@@ -36,19 +32,13 @@ REQUEST: Headers = (
 OK = encode_literally(((b":status", b"200"),))
 TRAILERS = encode_literally(((b"grpc-status", b"0"),))
 
-Event = TypeVar("Event", bound=h2.events.Event)
 
-
-class Client:
+class Client(Wired):
     """h2's client, and a server that is wired to it."""
 
     def __init__(self, wanted: dict[SettingCodes, int] | None = None, kind: type[Heard] = Heard) -> None:
-        self.http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
-        self.http.initiate_connection()
-        self.http.update_settings(wanted or {})
         self.server = ServerConnection(lambda: None, kind)
-        self.events: list[h2.events.Event] = []
-        self.exchange()
+        super().__init__(self.server, client_side=True, wanted=wanted)
 
     def open(self, headers: Headers = REQUEST, *, ended: bool = False) -> Heard:
         """Begins a request, of which the server has heard."""
@@ -58,21 +48,6 @@ class Client:
         heard = self.server.streams[stream]
         assert isinstance(heard, Heard)
         return heard
-
-    def exchange(self) -> None:
-        """Passes bytes on until neither has any left."""
-        while True:
-            to_client, to_server = self.server.take(), self.http.data_to_send()
-            if not to_server and not to_client:
-                return
-            self.events += self.http.receive_data(to_client)
-            self.server.receive(to_server)
-
-    def heard(self, kind: type[Event]) -> list[Event]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def received(self, stream: Heard) -> bytes:
-        return b"".join(each.data for each in self.heard(h2.events.DataReceived) if each.stream_id == stream.number)
 
 
 class Server:
