@@ -119,21 +119,18 @@ def test_a_write_that_the_kernel_refuses_is_not_begun(file: DirectFile, monkeypa
     file.close()
 
 
-def test_what_had_to_wait_was_not_written(file: DirectFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    for code in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL):
-        result_of(file, monkeypatch, -code)
-        assert not completes(file, b"data", 0)
+@pytest.mark.parametrize("result", [-errno.EAGAIN, -errno.EOPNOTSUPP, -errno.EINVAL, 0, 512])
+def test_what_had_to_wait_or_a_part_of_it_is_not_finished(
+    file: DirectFile, monkeypatch: pytest.MonkeyPatch, result: int
+) -> None:
+    result_of(file, monkeypatch, result)
+    assert not completes(file, b"data", 0)
     file.close()
 
 
-@pytest.mark.parametrize(
-    ("result", "message"), [(-errno.EIO, "Input/output error"), (512, "512 of 4096 bytes were taken")]
-)
-def test_a_write_that_failed_is_said(
-    file: DirectFile, monkeypatch: pytest.MonkeyPatch, result: int, message: str
-) -> None:
-    result_of(file, monkeypatch, result)
-    with pytest.raises(OSError, match=message) as failure:
+def test_a_write_that_failed_is_said(file: DirectFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    result_of(file, monkeypatch, -errno.EIO)
+    with pytest.raises(OSError, match="Input/output error") as failure:
         completes(file, b"data", 0)
     assert failure.value.errno == errno.EIO
     file.close()

@@ -112,10 +112,10 @@ class DirectFile:
         """Takes note that the write that was begun has ended.
 
         Returns:
-            False if it turned out that it had to wait: nothing was written.
+            False if it turned out that it, or a part of it, had to wait: it has to be written again.
 
         Raises:
-            OSError: it failed, or only a part was written; what the file holds there nobody knows.
+            OSError: it failed; what the file holds there nobody knows.
         """
         assert self._kernel is not None
         return self._kernel.finish()
@@ -128,7 +128,9 @@ class DirectFile:
         """
         size = self._fill(data)
         with memoryview(self._buffer) as view:
-            _check(os.pwritev(self._descriptor, [view[:size]], offset), size)
+            written = os.pwritev(self._descriptor, [view[:size]], offset)
+        if written != size:
+            raise OSError(errno.EIO, f"{written} of {size} bytes were taken")
 
     def close(self) -> None:
         """Frees the file; no write may be under way."""
@@ -186,17 +188,14 @@ class _Kernel:
 
     def finish(self) -> bool:
         os.eventfd_read(self.eventfd)
-        if (
-            self._call(self._calls.getevents, self._context, ctypes.c_long(1), ctypes.c_long(1), self._events, None)
-            != 1
-        ):
+        one = ctypes.c_long(1)
+        if self._call(self._calls.getevents, self._context, one, one, self._events, None) != 1:
             raise OSError(ctypes.get_errno(), "io_getevents")
         result = self._events[0].result
-        if -result in _MUST_WAIT:
+        if -result in _MUST_WAIT or 0 <= result < self._write.size:
             return False
         if result < 0:
             raise OSError(-result, os.strerror(-result))
-        _check(result, self._write.size)
         return True
 
     def close(self) -> None:
@@ -211,8 +210,3 @@ class _Kernel:
 def padded(size: int) -> int:
     """How many bytes a write of ``size`` bytes takes of the file."""
     return -(-size // BLOCK) * BLOCK
-
-
-def _check(written: int, size: int) -> None:
-    if written != size:
-        raise OSError(errno.EIO, f"{written} of {size} bytes were taken")
