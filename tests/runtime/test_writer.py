@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,39 @@ async def test_compaction_goes_in_bounded_steps_with_writes_between(store: Watch
     await reports.writer.close()
     assert store.first_index() == last
     assert max(store.steps) <= COMPACTION_STEP
+
+
+class PressedStore(WatchedStore):
+    """Calls :attr:`meanwhile` while it appends."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        super().append(entries)
+        if self.meanwhile:
+            self.meanwhile()
+
+
+async def test_compaction_is_not_put_off_by_writes_that_do_not_end(tmp_path: Path) -> None:
+    store = PressedStore(tmp_path)
+    last = 3 * COMPACTION_STEP
+    store.append([entry(index) for index in range(1, last + 1)])
+    reports = Reports(store)
+    numbers = itertools.count(last + 1)
+
+    def press() -> None:
+        if store.first_index() < last and store.last_index() < last + 100:
+            index = next(numbers)
+            reports.writer.submit(Write(index, entries=(entry(index),)))
+
+    loop = asyncio.get_running_loop()
+    store.meanwhile = lambda: loop.call_soon_threadsafe(press)
+    press()
+    reports.writer.compact(last - 1)
+    await reports.writer.close()
+    assert store.first_index() == last
+    assert store.last_index() < last + 10
+    store.close()
 
 
 async def test_small_writes_need_no_thread(quick: QuickStore) -> None:
