@@ -78,54 +78,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 # -- a channel that follows the leader ---------------------------------------------------------------------------------
 
 
-async def test_calls_go_to_whoever_leads() -> None:
-    one, other = ScriptedRaft(State.FOLLOWER), ScriptedRaft(State.FOLLOWER)
-    here, there = Words(raft=one), Words(raft=other)
-    async with serving(one, here) as first, serving(other, there) as second, following(first, second) as channel:
-        for leads, follows in ((one, other), (other, one), (one, other)):
-            leads.become(State.LEADER)
-            await add(channel, "word")
-            leads.become(State.FOLLOWER)
-            follows.become(State.FOLLOWER)
-    assert (len(here.words), len(there.words)) == (2, 1)
-
-
-async def test_a_call_waits_while_nobody_leads() -> None:
-    raft = ScriptedRaft(State.FOLLOWER)
-    words = Words()
-    async with serving(raft, words) as address, following(address) as channel:
-        waiting = asyncio.create_task(add(channel, "word"))
-        await raft.watched.wait()
-        assert not words.calls
-        raft.become(State.LEADER)
-        assert await waiting == 1
-
-
 async def test_a_call_waits_no_longer_than_it_may_and_waiting_takes_no_attempts(pauses: list[float]) -> None:
     async with serving(ScriptedRaft(State.FOLLOWER), Words()) as address, following(address) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await add(channel, "word", timeout=0.2)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert pauses == []
-
-
-async def test_a_node_that_comes_back_where_it_was_is_found_again() -> None:
-    async with serving(ScriptedRaft(), Words()) as address:
-        channel = following(address)
-        await add(channel, "before")
-    async with channel, serving(ScriptedRaft(), Words(), address):
-        assert await add(channel, "after") == 1
-
-
-async def test_nodes_of_both_ip_families_are_followed_by_one_channel() -> None:
-    old, new = ScriptedRaft(State.LEADER), ScriptedRaft(State.FOLLOWER)
-    here, there = Words(raft=old), Words(raft=new)
-    async with serving(old, here) as four, serving(new, there, "[::1]:0") as six, following(four, six) as channel:
-        await add(channel, "over IPv4")
-        old.become(State.FOLLOWER)
-        new.become(State.LEADER)
-        await add(channel, "over IPv6")
-    assert (here.words, there.words) == (["over IPv4"], ["over IPv6"])
 
 
 # -- attempts ----------------------------------------------------------------------------------------------------------

@@ -57,29 +57,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 # -- whom it calls -----------------------------------------------------------------------------------------------------
 
 
-async def test_calls_go_to_whoever_leads() -> None:
-    one, other = ScriptedRaft(State.FOLLOWER), ScriptedRaft(State.FOLLOWER)
-    here, there = Words(raft=one), Words(raft=other)
-    async with serving(one, here) as first, serving(other, there) as second, following(first, second) as client:
-        for leads, follows in ((one, other), (other, one), (one, other)):
-            leads.become(State.LEADER)
-            await add(client, "word")
-            leads.become(State.FOLLOWER)
-            follows.become(State.FOLLOWER)
-    assert (len(here.words), len(there.words)) == (2, 1)
-
-
-async def test_a_call_waits_while_nobody_leads() -> None:
-    raft = ScriptedRaft(State.FOLLOWER)
-    words = Words()
-    async with serving(raft, words) as address, following(address) as client:
-        waiting = asyncio.create_task(add(client, "word"))
-        await raft.watched.wait()
-        assert not words.calls
-        raft.become(State.LEADER)
-        assert await waiting == 1
-
-
 async def test_a_call_waits_no_longer_than_it_may_and_waiting_takes_no_attempts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -92,27 +69,6 @@ async def test_a_call_waits_no_longer_than_it_may_and_waiting_takes_no_attempts(
         await add(client, "in time")
     assert words.words == ["in time"]
     assert not caplog.records
-
-
-async def test_a_node_that_comes_back_where_it_was_is_found_again() -> None:
-    async with serving(ScriptedRaft(), Words()) as address:
-        client = following(address)
-        await client.__aenter__()
-        await add(client, "before")
-    async with serving(ScriptedRaft(), Words(), address):
-        assert await add(client, "after") == 1
-        await client.__aexit__()
-
-
-async def test_nodes_of_both_ip_families_are_followed() -> None:
-    old, new = ScriptedRaft(State.LEADER), ScriptedRaft(State.FOLLOWER)
-    here, there = Words(raft=old), Words(raft=new)
-    async with serving(old, here) as four, serving(new, there, "[::1]:0") as six, following(four, six) as client:
-        await add(client, "over IPv4")
-        old.become(State.FOLLOWER)
-        new.become(State.LEADER)
-        await add(client, "over IPv6")
-    assert (here.words, there.words) == (["over IPv4"], ["over IPv6"])
 
 
 async def test_nodes_without_health_checks_are_called_in_turn() -> None:
