@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import BinaryIO, Protocol
 
 import grpc
@@ -12,11 +13,12 @@ from google.protobuf.message import DecodeError
 
 from pyraft_lite.core.entry import Entry
 from pyraft_lite.core.errors import NotLeaderError, RaftError, ShutdownError
+from pyraft_lite.rpc.direct import Reply, direct
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.pb import example_pb2, example_pb2_grpc
 from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.runtime import RaftOperations, State
-from pyraft_lite.runtime.api import Observation
+from pyraft_lite.runtime.api import Applied, Observation
 from pyraft_lite.runtime.fsm import Sink
 from raftexample.forwarded_stream import ForwardedStream
 from raftexample.forwarding import LeaderForwarder, forward, was_forwarded
@@ -107,20 +109,35 @@ class ExampleService(example_pb2_grpc.ExampleServicer):
         for stream in self._streams:
             stream.close(ShutdownError())
 
-    async def AddWord(self, request: example_pb2.AddWordRequest, context: CallContext) -> example_pb2.AddWordResponse:
+    @direct
+    def AddWord(
+        self,
+        request: example_pb2.AddWordRequest,
+        context: CallContext,
+        reply: Reply[example_pb2.AddWordResponse],
+    ) -> None:
         """Answers when the word is committed and applied here."""
+
+        def added(outcome: Applied | RaftError) -> None:
+            if isinstance(outcome, Applied):
+                reply.respond(example_pb2.AddWordResponse(commit_index=outcome.index))
+            else:
+                reply.respond_by(partial(self._not_added, outcome, request, context))
+
         try:
-            applied = await self._raft.apply(encode_word(request.word))
-        except InvalidWordError as error:
+            self._raft.propose(encode_word(request.word), added)
+        except (InvalidWordError, RaftError) as error:
+            reply.respond_by(partial(self._not_added, error, request, context))
+
+    async def _not_added(
+        self, error: InvalidWordError | RaftError, request: example_pb2.AddWordRequest, context: CallContext
+    ) -> example_pb2.AddWordResponse:
+        if isinstance(error, InvalidWordError):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except NotLeaderError as error:
-            leader = self._leader(context)
-            if leader is None:
-                await abort_with(context, error, retriable=True)
-            return await forward(leader.AddWord, request, context)
-        except RaftError as error:
+        leader = self._leader(context) if isinstance(error, NotLeaderError) else None
+        if leader is None:
             await abort_with(context, error, retriable=True)
-        return example_pb2.AddWordResponse(commit_index=applied.index)
+        return await forward(leader.AddWord, request, context)
 
     async def AddWords(
         self, request_iterator: AsyncIterator[example_pb2.AddWordsRequest], context: CallContext

@@ -50,6 +50,17 @@ class ScriptedRaft:
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return Applied(await self._end("apply", data, extensions), None)
 
+    def propose(self, data: bytes, done: Callable[[Applied | RaftError], None], extensions: bytes = b"") -> None:
+        """Ends as :meth:`apply` does."""
+
+        def ended(applying: "asyncio.Task[Applied]") -> None:
+            if not applying.cancelled():  # By the end of the test.
+                error = applying.exception()
+                assert error is None or isinstance(error, RaftError)
+                done(error or applying.result())
+
+        asyncio.ensure_future(self.apply(data, extensions)).add_done_callback(ended)
+
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
         """Each command ends as if by :meth:`apply`; all begin at once."""
         begun = [self._begin("apply", command, b"") for command in commands]

@@ -76,6 +76,7 @@ class H2Client:
         self._writer = writer
         self._answers: dict[int, Answer] = {}
         self._received = b""
+        self._pongs = 0
         self.last_stream: int | None = None
 
     async def request(
@@ -143,6 +144,17 @@ class H2Client:
         while not condition():
             await self._exchange()
 
+    def open(self, stream: int, size: int) -> None:
+        """Lets the server send so much more on a stream."""
+        self._h2.increment_flow_control_window(size, stream)
+        self._flush()
+
+    async def ping(self) -> None:
+        """Waits until the server has taken in all that was sent."""
+        self._pongs = 0
+        self._h2.ping(bytes(8))
+        await self.until(lambda: self._pongs > 0)
+
     def so_far(self, stream: int) -> Answer:
         """What has come on a stream until now."""
         return self._answers[stream]
@@ -185,6 +197,8 @@ class H2Client:
                     if not self._answers[stream].ended:
                         self._answers[stream].reset = int(code)
                         self._answers[stream].ended = True
+                case h2.events.PingAckReceived():
+                    self._pongs += 1
                 case h2.events.StreamEnded(stream_id=stream):
                     self._answers[stream].ended = True
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from engines import chosen_engine
 from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -24,7 +25,7 @@ from pyraft_lite.core.messages import (
 from pyraft_lite.rpc.engine import ServerEngine
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import add_RaftTransportServicer_to_server
 from pyraft_lite.rpc.transport import Deadlines, GrpcTransport
-from pyraft_lite.runtime.transport import Pipeline, TransportError
+from pyraft_lite.runtime.transport import Answer, Pipeline, TransportError
 
 ALICE = Peer("alice", "alice.test:1")
 
@@ -54,9 +55,19 @@ class Handler:
     requests: list[Request] = field(default_factory=list)
     received: bytes = b""
 
-    async def handle(self, request: Request, /) -> Response:
+    def handle(self, request: Request, answer: Answer, /) -> None:
         self.requests.append(request)
-        return await self.answer(request) if self.answer else yes(request)
+        if self.answer is None:
+            answer(yes(request))
+            return
+
+        def ended(answering: "asyncio.Future[Response]") -> None:
+            if not answering.cancelled():  # By the end of the test.
+                error = answering.exception()
+                assert error is None or isinstance(error, RaftError)
+                answer(error or answering.result())
+
+        asyncio.ensure_future(self.answer(request)).add_done_callback(ended)
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes], /

@@ -15,7 +15,7 @@ from pyraft_lite.core.errors import AbortedByRestoreError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.fsm_runner import BATCH_ENTRIES, FsmRunner
 from pyraft_lite.runtime.limit import Limit
-from pyraft_lite.runtime.operation import Operation
+from pyraft_lite.runtime.operation import AwaitedOperation
 
 
 class Snapshots:
@@ -44,7 +44,7 @@ class Fixture:
         return self.log[low - 1 : high]
 
     async def until(self, index: int) -> None:
-        reader = Operation(self.limit)
+        reader = AwaitedOperation(self.limit)
         self.runner.when_applied(index, reader)
         await reader.future
 
@@ -56,7 +56,7 @@ def on_loop(request: pytest.FixtureRequest) -> bool:
 
 async def test_entries_are_applied_in_order_where_they_should(on_loop: bool) -> None:
     fixture = Fixture(on_loop=on_loop)
-    proposal = Operation(fixture.limit)
+    proposal = AwaitedOperation(fixture.limit)
     fixture.runner.commit(3, [(2, proposal)])
     assert (await proposal.future).response == 2
     fixture.runner.commit(10, [])
@@ -107,7 +107,7 @@ async def test_nothing_is_applied_beside_a_snapshot(on_loop: bool) -> None:
 
 async def test_a_restore_replaces_what_was_applied_and_aborts_who_waited_for_it(on_loop: bool) -> None:
     fixture = Fixture(on_loop=on_loop)
-    proposal = Operation(fixture.limit)
+    proposal = AwaitedOperation(fixture.limit)
     fixture.runner.restore(META)
     fixture.runner.commit(2, [(2, proposal)])
     with pytest.raises(AbortedByRestoreError):

@@ -1,75 +1,97 @@
 """One incoming stream of appends: read ahead, answered in order."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, cast
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 
-from pyraft_lite.core.messages import AppendEntriesResponse, Response
+from pyraft_lite.core.errors import RaftError
+from pyraft_lite.core.messages import AppendEntriesResponse, Peer, Response
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
+from pyraft_lite.rpc.wire import WireError
 from pyraft_lite.runtime.transport import RpcHandler
 
 MAX_IN_FLIGHT = 64
 MAX_BYTES_IN_FLIGHT = 16 * 1024 * 1024
-"""How many requests of a stream may be under way at a time, and how many bytes of them before no more are started; the
+"""How many requests of a stream may be under way at a time, and how many bytes of them before no more are taken; the
 next ones wait in the network."""
 
 
+class _UnderWay:
+    """A request that is not answered yet, of ``size`` bytes; ``outcome`` waits until those before it are."""
+
+    __slots__ = ("outcome", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.outcome: Response | RaftError | None = None
+
+
 class AppendStream:
-    """Starts each request as it comes, so that their waits for the disk overlap."""
+    """Hands each request on as it comes, so that their waits for the disk overlap: a
+    :class:`~pyraft_lite.rpc.direct.Receiver`.
 
-    def __init__(self, handler: RpcHandler, messages: AsyncIterator[pb.AppendEntriesRequest]) -> None:
+    Args:
+        handler: What answers the requests.
+        local: This node, as its answers name it.
+        respond: Sends an answer.
+
+    Attributes:
+        done: Done when all requests of a stream that has ended are answered. Fails, after those before are answered, if
+            one can't be: with WireError, DecodeError or whatever else kept it from being read, or the handler's
+            RaftError. Cancelled if nobody waits for answers any more.
+    """
+
+    def __init__(self, handler: RpcHandler, local: Peer, respond: Callable[[pb.AppendEntriesResponse], None]) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handler = handler
-        self._messages = messages
-        self._started: asyncio.Queue[tuple[asyncio.Future[Response], int] | None] = asyncio.Queue()
-        self._count = 0
+        self._local = local
+        self._respond = respond
+        self._under_way: deque[_UnderWay] = deque()
         self._bytes = 0
-        self._answered = asyncio.Event()
-        self._reader = asyncio.create_task(self._read())
-        self._reader.add_done_callback(lambda _: self._started.put_nowait(None))
+        self._ended = False
+        self._failure: Exception | None = None
 
-    def close(self) -> None:
-        """Ends the stream once what was taken in is answered."""
-        self._reader.cancel()
+    @property
+    def has_room(self) -> bool:
+        """Another request may be taken now."""
+        return not self._ended and len(self._under_way) < MAX_IN_FLIGHT and self._bytes < MAX_BYTES_IN_FLIGHT
 
-    async def responses(self) -> AsyncGenerator[AppendEntriesResponse, None]:
-        """The responses, in the order of the requests; to be used once.
-
-        Raises:
-            WireError, DecodeError: a message made no sense; those before it have been answered.
-            RaftError: there is no response to a request, and none to those after it.
-        """
+    def take(self, message: pb.AppendEntriesRequest) -> None:
+        """Hands a request on."""
         try:
-            while (started := await self._started.get()) is not None:
-                response, size = started
-                yield cast(AppendEntriesResponse, await response)
-                self._count -= 1
-                self._bytes -= size
-                self._answered.set()
-            await asyncio.wait([self._reader])
-            if not self._reader.cancelled():
-                self._reader.result()
-        finally:
-            await self._drop()
-
-    async def _read(self) -> None:
-        """Starts requests until the stream ends; None in the queue will say that it has."""
-        async for message in self._messages:
             request = wire.decode_append_request(message)
-            while self._count >= MAX_IN_FLIGHT or self._bytes >= MAX_BYTES_IN_FLIGHT:
-                self._answered.clear()
-                await self._answered.wait()
-            size = message.ByteSize()
-            self._count += 1
-            self._bytes += size
-            self._started.put_nowait((asyncio.ensure_future(self._handler.handle(request)), size))
+        except WireError as error:
+            self.end(error)
+            return
+        one = _UnderWay(message.ByteSize())
+        self._under_way.append(one)
+        self._bytes += one.size
+        self._handler.handle(request, partial(self._answer, one))
 
-    async def _drop(self) -> None:
-        """Cancels what nobody waits for any more."""
-        left: list[asyncio.Future[Any]] = [self._reader]
-        while not self._started.empty():
-            if started := self._started.get_nowait():
-                left.append(started[0])
-        for waiting in left:
-            waiting.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+    def end(self, failure: Exception | None = None) -> None:
+        """No more requests come, or are taken; ``failure`` says what is wrong with the next one."""
+        if not self._ended:
+            self._ended = True
+            self._failure = failure
+            self._check_end()
+
+    def _answer(self, one: _UnderWay, outcome: Response | RaftError) -> None:
+        one.outcome = outcome
+        while not self.done.done() and self._under_way and (next_outcome := self._under_way[0].outcome) is not None:
+            self._bytes -= self._under_way.popleft().size
+            if isinstance(next_outcome, RaftError):
+                self._ended = True
+                self.done.set_exception(next_outcome)
+            else:
+                assert isinstance(next_outcome, AppendEntriesResponse), "an append has the response of one"
+                self._respond(wire.encode_append_response(next_outcome, self._local))
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._ended and not self._under_way and not self.done.done():
+            if self._failure is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(self._failure)

@@ -5,10 +5,12 @@ import logging
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 
 import grpc
 
-from pyraft_lite.rpc.grpc_call import GONE, Call, Status
+from pyraft_lite.rpc.direct_call import MOST_UNSENT, DirectCall
+from pyraft_lite.rpc.grpc_call import GONE, Status
 from pyraft_lite.rpc.grpc_services import RefusedError, Services
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.connection import MAX_STREAMS, Connection, Stream
@@ -18,9 +20,6 @@ from pyraft_lite.rpc.http2.server import ServerConnection
 from pyraft_lite.rpc.listening import BACKLOG, listen_all
 
 logger = logging.getLogger(__name__)
-
-_MOST_UNSENT = 64 * 1024
-"""How many bytes of a stream may wait for a slow client before its servicer waits, too."""
 
 _STATUS_200 = encode_literally(((b":status", b"200"),))
 
@@ -69,7 +68,7 @@ class AsyncioEngine(Services):
         for peer in list(self._peers):
             peer.go_away()
         await self._ended(self._grace)
-        for call in self.calls:
+        for call in list(self.calls):
             call.interrupt(_STOPPING)
         await self._ended(_CANCELLATION)
         for peer in self._peers:
@@ -109,19 +108,22 @@ class _Peer:
         self._first_word = self._loop.call_later(_FIRST_WORD, self._check_first_word)
         peers.add(self)
 
-    def answer(self, exchange: "_Exchange", call: Call) -> None:
-        """Has a call answered."""
-        self.calls += 1
+    def run(self, exchange: "_Exchange", call: DirectCall) -> None:
+        """Has a task answer a call."""
         self._loop.create_task(self._answer(exchange, call))
 
-    async def _answer(self, exchange: "_Exchange", call: Call) -> None:
+    async def _answer(self, exchange: "_Exchange", call: DirectCall) -> None:
         try:
             await self.services.answer(call)
         finally:
-            exchange.call = None  # Else they would hold each other until the garbage collector finds them.
-            self.calls -= 1
-            if self._going:
-                self._leave()
+            self.ended(exchange)
+
+    def ended(self, exchange: "_Exchange") -> None:
+        """A call is no more under way."""
+        exchange.call = None  # Else they would hold each other until the garbage collector finds them.
+        self.calls -= 1
+        if self._going:
+            self._leave()
 
     def go_away(self) -> None:
         """Takes no more calls, and closes the connection once those under way have ended."""
@@ -148,7 +150,7 @@ class _Peer:
 
 
 class _Exchange(Stream):
-    """A call's :class:`~pyraft_lite.rpc.grpc_call.Exchange`.
+    """A call's :class:`~pyraft_lite.rpc.direct_call.DirectExchange`.
 
     Attributes:
         call: The call while it is under way.
@@ -163,7 +165,7 @@ class _Exchange(Stream):
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._gone = False
-        self.call: Call | None = None
+        self.call: DirectCall | None = None
 
     # -- Stream -----------------------------------------------------------------------------------------------------
 
@@ -179,14 +181,22 @@ class _Exchange(Stream):
             self.reset(frames.REFUSED_STREAM)
             return
         try:
-            call = peer.services.admit(verb, path, headers, by_name, self)
+            call = peer.services.admit(verb, path, headers, by_name, partial(DirectCall, exchange=self))
         except RefusedError as refused:
             self.send_headers(encode_literally(((b":status", b"%d" % refused.status), *refused.headers)), ended=True)
         else:
             self.call = call
-            peer.answer(self, call)
+            peer.calls += 1
+            if ended:
+                self.run()
+            else:
+                call.begin()
 
     def data_received(self, data: bytes, ended: bool) -> None:
+        call = self.call
+        if call is not None and call.come(data, ended):
+            self.use(len(data))
+            return
         if not self._body:
             self._body = data
         else:
@@ -194,6 +204,8 @@ class _Exchange(Stream):
                 self._body = bytearray(self._body)
             self._body += data
         _wake(self._reader)
+        if call is not None:
+            call.go_on()
 
     def lost(self, code: int | None, reason: str) -> None:
         self._gone = True
@@ -205,16 +217,24 @@ class _Exchange(Stream):
 
     def room_made(self) -> None:
         _wake(self._writer)
+        if self.call is not None:
+            self.call.go_on()
 
-    # -- Exchange ---------------------------------------------------------------------------------------------------
+    # -- DirectExchange ---------------------------------------------------------------------------------------------
 
     async def receive(self) -> tuple[bytes | bytearray, bool]:
         """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.receive`."""
-        while not self._body and not self.received_all:
+        while (taken := self.take()) is None:
             if self._gone:
                 raise asyncio.CancelledError("the client has gone")
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
+        return taken
+
+    def take(self) -> tuple[bytes | bytearray, bool] | None:
+        """See :meth:`~pyraft_lite.rpc.direct_call.DirectExchange.take`."""
+        if not self._body and not self.received_all:
+            return None
         body, self._body = self._body, b""
         self.use(len(body))
         return body, not self.received_all
@@ -223,6 +243,15 @@ class _Exchange(Stream):
         """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.send`."""
         if self._gone:
             raise ConnectionResetError("the client has gone")
+        self.put(headers, body, trailers)
+        if trailers is None and self.unsent > MOST_UNSENT:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+
+    def put(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct_call.DirectExchange.put`."""
+        if self._gone:
+            return
         self.cork()
         if headers is not None:
             self.send_headers(_STATUS_200 + encode_literally(headers), ended=trailers == ())
@@ -232,9 +261,17 @@ class _Exchange(Stream):
             self.send_trailers(encode_literally(trailers))
         # Else there may soon be other answers to go along.
         self.uncork(at_once=trailers is None or self._peer.calls == 1)
-        if trailers is None and self.unsent > _MOST_UNSENT:
-            self._writer = asyncio.get_running_loop().create_future()
-            await self._writer
+
+    def run(self) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct_call.DirectExchange.run`."""
+        assert self.call is not None
+        self._peer.run(self, self.call)
+
+    def ended(self) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct_call.DirectExchange.ended`."""
+        assert self.call is not None
+        self._peer.services.ended(self.call)
+        self._peer.ended(self)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -49,6 +49,7 @@ class Method(NamedTuple):
         deserialize: Turns what came into a request.
         serialize: Turns a response into what goes.
         limit: Bounds how many calls are under way, None: nothing does.
+        direct: Answers a request without a coroutine, None: it can't (see ``direct``).
     """
 
     path: str
@@ -57,6 +58,7 @@ class Method(NamedTuple):
     deserialize: Callable[[bytes], Any]
     serialize: Callable[[Any], bytes]
     limit: Limit | None
+    direct: Callable[[Any, Any, Any], None] | None
 
 
 class Exchange(Protocol):
@@ -220,7 +222,7 @@ class Call:
         try:
             if self._interruption is not None:
                 raise asyncio.CancelledError
-            response = await self.method.serve(self, self.method.behaviour)
+            response = await self._response()
             if response is not None and self._code in (None, grpc.StatusCode.OK):
                 payload = self._framed(self.method.serialize(response))
         except asyncio.CancelledError:
@@ -242,20 +244,30 @@ class Call:
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _response(self) -> Awaitable[Any]:
+        """The servicer's one response, unless they are a stream and written already."""
+        return self.method.serve(self, self.method.behaviour)
+
     async def _next_payload(self) -> bytes | None:
         """The next message, None after the last."""
-        deframer = self._deframer
-        while (next_frame := deframer.next()) is None:
-            if self._half_closed:
-                if not deframer.is_empty:
-                    raise framing.FramingError(grpc.StatusCode.INTERNAL, "the stream ended within a message")
-                return None
-            chunk, more = await self._exchange.receive()
-            self._half_closed = not more
-            deframer.feed(chunk)
+        while (payload := self._next_here()) is None and not self._half_closed:
+            self._feed(*await self._exchange.receive())
+        return payload
+
+    def _next_here(self) -> bytes | None:
+        """The next message, None if it is not all here yet, or was the last."""
+        next_frame = self._deframer.next()
+        if next_frame is None:
+            if self._half_closed and not self._deframer.is_empty:
+                raise framing.FramingError(grpc.StatusCode.INTERNAL, "the stream ended within a message")
+            return None
         if next_frame.compressed:
             return framing.decompress(next_frame.payload, self._request_encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
+
+    def _feed(self, chunk: bytes | bytearray, more: bool) -> None:
+        self._half_closed = not more
+        self._deframer.feed(chunk)
 
     def _framed(self, payload: bytes) -> bytes:
         if self._encoding is framing.IDENTITY:
@@ -278,16 +290,18 @@ class Call:
             raise asyncio.CancelledError("the client is gone") from error
 
     async def _end(self, payload: bytes | None) -> None:
-        """Sends the response of a method that has one, if ``payload``, and the status."""
+        await self._exchange.send(*self._ending(payload))
+
+    def _ending(self, payload: bytes | None) -> tuple[Headers | None, bytes, Headers]:
+        """What to send at the end: the response of a method that has one, if ``payload``, and the status."""
         code = self._code or grpc.StatusCode.OK
         if code is grpc.StatusCode.OK and not self._trailing and not self._details:
             trailers = _OK
         else:
             trailers = encode_status(code, self._details) + self._trailing
         if payload is None and not self._started:
-            await self._exchange.send(trailers_only(trailers), b"", ())
-        else:
-            await self._exchange.send(None if self._started else self._start(), payload or b"", trailers)
+            return trailers_only(trailers), b"", ()
+        return None if self._started else self._start(), payload or b"", trailers
 
 
 def trailers_only(trailers: Headers) -> Headers:

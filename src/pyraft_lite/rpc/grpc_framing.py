@@ -95,6 +95,14 @@ def frame(payload: bytes, compressed: bool = False) -> bytes:
     return _PREFIX.pack(compressed, len(payload)) + payload
 
 
+def only_payload(body: bytes) -> bytes | None:
+    """The payload of the one frame that ``body`` is; None if it is not just one, or that is compressed."""
+    if len(body) < PREFIX_BYTES:
+        return None
+    flag, length = _PREFIX.unpack_from(body)
+    return body[PREFIX_BYTES:] if not flag and length == len(body) - PREFIX_BYTES else None
+
+
 def is_supported(encoding: bytes) -> bool:
     """True if messages may come, and can be sent, in ``encoding``."""
     return encoding == IDENTITY or encoding in _WINDOW_BITS

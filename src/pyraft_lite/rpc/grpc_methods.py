@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from pyraft_lite.rpc.direct import direct_of
 from pyraft_lite.rpc.engine import MethodHandler
 from pyraft_lite.rpc.grpc_call import EOF, Call, Method
 from pyraft_lite.rpc.limited import ServiceLimits
@@ -24,7 +25,8 @@ def method_of(path: str, handler: MethodHandler, limits: ServiceLimits | None) -
     }[streams]
     assert behaviour is not None
     deserialize, serialize = handler.request_deserializer or bytes, handler.response_serializer or bytes
-    return Method(path, serve, behaviour, deserialize, serialize, limits.of(handler) if limits else None)
+    limit = limits.of(handler) if limits else None
+    return Method(path, serve, behaviour, deserialize, serialize, limit, direct_of(behaviour))
 
 
 async def _unary_unary(call: Call, behaviour: Callable[..., Any]) -> Any:

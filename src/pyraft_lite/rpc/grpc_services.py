@@ -1,16 +1,17 @@
 """What a server of ours serves: which method a request is for, whether it is taken, and how long it may take."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias, TypeVar
 
 import grpc
 
 from pyraft_lite.core.errors import OverloadedError
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
-from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status, trailers_only
+from pyraft_lite.rpc.grpc_call import Call, Method, Status, trailers_only
 from pyraft_lite.rpc.grpc_headers import (
     Headers,
     Metadata,
@@ -22,6 +23,11 @@ from pyraft_lite.rpc.grpc_headers import (
 from pyraft_lite.rpc.grpc_methods import method_of
 from pyraft_lite.rpc.limited import ServiceLimits, service_of
 from pyraft_lite.rpc.status import status_code
+
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+MakeCall: TypeAlias = Callable[[Method, Headers, Mapping[bytes, bytes], float | None], AnyCall]
+"""Makes a call of its method, its headers, the same by name, and its deadline."""
 
 _EXPIRED: Status = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -89,16 +95,16 @@ class Services:
                 self._methods[path.encode()] = self._method(path, handler)
 
     def admit(
-        self, verb: bytes, path: bytes, fields: Headers, headers: Mapping[bytes, bytes], exchange: Exchange
-    ) -> Call:
-        """Takes a call in, which :meth:`answer` must be called for.
+        self, verb: bytes, path: bytes, fields: Headers, headers: Mapping[bytes, bytes], make: MakeCall[AnyCall]
+    ) -> AnyCall:
+        """Takes a call in, which :meth:`answer` or :meth:`ended` must be called for.
 
         Args:
             verb: HTTP's method.
             path: With its query: to gRPC that is a part of it.
             fields: The headers.
             headers: The same by name.
-            exchange: Where requests come from and responses go.
+            make: Makes the call.
 
         Raises:
             RefusedError: it is not taken.
@@ -130,7 +136,7 @@ class Services:
                 method.limit.enter()
             except OverloadedError as error:  # Before anything of it is read: refusing must cost little.
                 raise _failure(status_code(error, retriable=True), str(error)) from error
-        call = Call(method, fields, headers, deadline, exchange)
+        call = make(method, fields, headers, deadline)
         self.calls.add(call)
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
             self._expire_at(deadline)
@@ -141,9 +147,13 @@ class Services:
         try:
             await call.run()
         finally:
-            self.calls.discard(call)
-            if call.method.limit is not None:
-                call.method.limit.leave()
+            self.ended(call)
+
+    def ended(self, call: Call) -> None:
+        """A call has been answered, or will not be."""
+        self.calls.discard(call)
+        if call.method.limit is not None:
+            call.method.limit.leave()
 
     def _expire_at(self, when: float) -> None:
         if self._timer is not None:
@@ -155,7 +165,7 @@ class Services:
         now = asyncio.get_running_loop().time()
         self._timer = None
         following = None
-        for call in self.calls:
+        for call in list(self.calls):
             if call.deadline is None:
                 continue
             if call.deadline <= now:

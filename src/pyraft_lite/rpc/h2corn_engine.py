@@ -5,11 +5,13 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeAlias
 
 import h2corn
 import h2corn._lib
 
+from pyraft_lite.rpc.grpc_call import Call
 from pyraft_lite.rpc.grpc_headers import Headers
 from pyraft_lite.rpc.grpc_services import RefusedError, Services
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
@@ -102,7 +104,8 @@ class H2cornEngine(Services):
         if scope["query_string"]:
             path += b"?" + scope["query_string"]
         try:
-            call = self.admit(scope["method"].encode(), path, fields, headers, _Exchange(receive, send))
+            make = partial(Call, exchange=_Exchange(receive, send))
+            call = self.admit(scope["method"].encode(), path, fields, headers, make)
         except RefusedError as refused:
             await send({"type": "http.response.start", "status": refused.status, "headers": refused.headers})
             await send({"type": "http.response.body", "body": b""})

@@ -1,7 +1,8 @@
 """The receiving end of the transport: the RaftTransport service."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -11,11 +12,13 @@ from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.messages import Peer, Request
 from pyraft_lite.rpc import wire
 from pyraft_lite.rpc.append_stream import AppendStream
+from pyraft_lite.rpc.direct import attend
 from pyraft_lite.rpc.engine import CallContext
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb import raft_transport_pb2_grpc as pb_grpc
 from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.rpc.wire import WireError
+from pyraft_lite.runtime.settle import settle
 from pyraft_lite.runtime.transport import RpcHandler
 
 Message = TypeVar("Message")
@@ -40,8 +43,8 @@ class RaftTransportService(pb_grpc.RaftTransportServicer):
 
     def close(self) -> None:
         """Ends the append streams once they have answered what they took in; else they outlast any grace period."""
-        for stream in self._streams:
-            stream.close()
+        for stream in list(self._streams):
+            stream.end()
 
     @property
     def _bound(self) -> RpcHandler:
@@ -70,26 +73,27 @@ class RaftTransportService(pb_grpc.RaftTransportServicer):
         decode: Callable[[Message], Request],
         encode: Callable[[Any, Peer], Answer],
     ) -> Answer:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            response = await self._bound.handle(decode(message))
+            self._bound.handle(decode(message), partial(settle, future))
+            response = await future
         except (WireError, RaftError) as error:
             await _refuse(context, error)
         return encode(response, self._local)
 
-    async def AppendEntriesPipeline(
+    async def AppendEntriesPipeline(  # type: ignore[override]  # a coroutine that writes serves as well as a generator
         self, request_iterator: AsyncIterator[pb.AppendEntriesRequest], context: CallContext
-    ) -> AsyncIterator[pb.AppendEntriesResponse]:
+    ) -> None:
         try:
-            stream = AppendStream(self._bound, request_iterator)
-            self._streams.add(stream)
-            try:
-                async with aclosing(stream.responses()) as responses:
-                    async for response in responses:
-                        yield wire.encode_append_response(response, self._local)
-            finally:
-                self._streams.discard(stream)
+            await attend(partial(self._new_stream, self._bound), request_iterator, context)
         except (WireError, DecodeError, RaftError) as error:
             await _refuse(context, error)
+
+    def _new_stream(self, handler: RpcHandler, respond: Callable[[pb.AppendEntriesResponse], None]) -> AppendStream:
+        stream = AppendStream(handler, self._local, respond)
+        self._streams.add(stream)
+        stream.done.add_done_callback(lambda _: self._streams.discard(stream))
+        return stream
 
     async def InstallSnapshot(
         self, request_iterator: AsyncIterator[pb.InstallSnapshotRequest], context: CallContext

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pyraft_lite.core.configuration import Configuration
+from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.state import State
 
 __all__ = ["Applied", "Leader", "Observation", "RaftOperations", "State"]
@@ -43,6 +44,15 @@ class RaftOperations(Protocol):
 
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         """Replicates a command; returns when it is committed and applied here."""
+        ...
+
+    def propose(self, data: bytes, done: Callable[[Applied | RaftError], None], extensions: bytes = b"") -> None:
+        """As :meth:`apply`, for those to whom a turn of the event loop matters: ``done`` gets the outcome at once, in
+        the midst of the node's work. It must be quick, and not raise.
+
+        Raises:
+            OverloadedError: too much is under way: the command was not proposed, and ``done`` will not be called.
+        """
         ...
 
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:

@@ -4,7 +4,7 @@ import asyncio
 from bisect import insort
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
@@ -13,9 +13,8 @@ from pyraft_lite.runtime.api import Applied
 from pyraft_lite.runtime.batch import Batch
 from pyraft_lite.runtime.fsm import FSM, FSMSnapshot
 from pyraft_lite.runtime.operation import Operation
+from pyraft_lite.runtime.settle import settle
 from pyraft_lite.storage.interfaces import SnapshotStore
-
-T = TypeVar("T")
 
 BATCH_BYTES = 1024 * 1024
 """How much is applied at a time; bounds what a slow FSM keeps in memory."""
@@ -114,7 +113,7 @@ class FsmRunner:
         for operation in self._proposed.values():
             operation.reject(error)
         for future in self._freezes:
-            _reject(future, error)
+            settle(future, error)
         self._proposed.clear()
         self._freezes.clear()
         self.fail_readers(error)
@@ -126,7 +125,7 @@ class FsmRunner:
             return
         if self._on_loop and self._restore is None and not self._freezes:
             self._apply_now()
-        if not self._failed and self._has_work():
+        if self._work is None and not self._failed and self._has_work():
             self._work = asyncio.get_running_loop().create_task(self._run())
 
     def _has_work(self) -> bool:
@@ -182,9 +181,9 @@ class FsmRunner:
             frozen = await loop.run_in_executor(self._executor, self._fsm.snapshot)
         except Exception as error:
             # A state that can't be frozen now is still the right state.
-            _reject(future, RaftError(f"state machine failed to snapshot: {type(error).__name__}: {error}"))
+            settle(future, RaftError(f"state machine failed to snapshot: {type(error).__name__}: {error}"))
         else:
-            _resolve(future, (self.applied_index, frozen))
+            settle(future, (self.applied_index, frozen))
 
     async def _run_apply(self) -> None:
         entries = self._next_entries()
@@ -200,12 +199,12 @@ class FsmRunner:
         return self._read_entries(first, min(self._commit_index, first + BATCH_ENTRIES - 1), BATCH_BYTES)
 
     def _applied(self, entries: Sequence[Entry], responses: Sequence[object]) -> None:
+        self._set_applied(entries[-1].index)  # First: who hears of an outcome may look at it.
         if self._proposed:
             for entry, response in zip(entries, responses, strict=True):
                 operation = self._proposed.pop(entry.index, None)
                 if operation is not None:
                     operation.resolve(Applied(entry.index, response))
-        self._set_applied(entries[-1].index)
 
     def _apply(self, entries: Sequence[Entry]) -> list[object]:
         return [self._fsm.apply(entry) if entry.type is EntryType.COMMAND else None for entry in entries]
@@ -217,13 +216,3 @@ class FsmRunner:
             self._readers[ready][2].resolve(index)
             ready += 1
         del self._readers[:ready]
-
-
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _reject(future: asyncio.Future[Any], error: RaftError) -> None:
-    if not future.done():
-        future.set_exception(error)

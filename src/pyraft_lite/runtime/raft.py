@@ -13,7 +13,7 @@ from pyraft_lite.core import Core, State, effects, events
 from pyraft_lite.core.configuration import Change, ChangeCommand, Configuration
 from pyraft_lite.core.entry import EntryType
 from pyraft_lite.core.errors import LeadershipLostError, RaftError, ShutdownError, StorageError
-from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request, Response
+from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer, Request
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.api import Applied, Leader, Observation
 from pyraft_lite.runtime.batch import Batch
@@ -22,11 +22,12 @@ from pyraft_lite.runtime.fsm import FSM
 from pyraft_lite.runtime.fsm_runner import FsmRunner
 from pyraft_lite.runtime.hard_state import load_hard_state
 from pyraft_lite.runtime.limit import Limit
-from pyraft_lite.runtime.operation import Operation
+from pyraft_lite.runtime.operation import AwaitedOperation, Operation
 from pyraft_lite.runtime.outbox import Outbox
+from pyraft_lite.runtime.settle import settle
 from pyraft_lite.runtime.snapshots import Snapshots
 from pyraft_lite.runtime.stats import collect_stats
-from pyraft_lite.runtime.transport import Transport
+from pyraft_lite.runtime.transport import Answer, Transport
 from pyraft_lite.runtime.writer import Writer
 from pyraft_lite.storage import configuration_codec
 from pyraft_lite.storage.interfaces import LogStore, SnapshotStore, StableStore
@@ -51,9 +52,9 @@ time."""
 
 @dataclass(eq=False, slots=True)
 class _IncomingRpc:
-    """A token of the core: a peer waits for this answer; ``chunks`` follow if it sends a snapshot."""
+    """A token of the core: a peer waits for its ``answer``; ``chunks`` follow if it sends a snapshot."""
 
-    future: asyncio.Future[Any]
+    answer: Answer
     chunks: AsyncIterator[bytes] | None = None
 
 
@@ -145,6 +146,10 @@ class Raft:
     async def apply(self, data: bytes, extensions: bytes = b"") -> Applied:
         return await self._propose(EntryType.COMMAND, data, extensions)
 
+    def propose(self, data: bytes, done: Callable[[Applied | RaftError], None], extensions: bytes = b"") -> None:
+        operation = Operation(self._proposed, done, len(data) + len(extensions))
+        self._enqueue([events.Proposal(operation, EntryType.COMMAND, data, extensions)])
+
     def apply_all(self, commands: Sequence[bytes]) -> Awaitable[list[Applied]]:
         batch = Batch(self._batched, len(commands), sum(map(len, commands)))
         self._enqueue([events.Proposal(batch, EntryType.COMMAND, command) for command in commands])
@@ -166,17 +171,17 @@ class Raft:
         return await self._change(ChangeCommand.REMOVE_SERVER, server_id, "", previous_index)
 
     async def leadership_transfer(self, server_id: str = "", address: str = "") -> None:
-        operation = Operation(self._transfers)
+        operation = AwaitedOperation(self._transfers)
         self._post(events.TransferLeadership(operation, server_id, address))
         await operation.future
 
     async def verify_leader(self) -> None:
-        operation = Operation(self._reads)
+        operation = AwaitedOperation(self._reads)
         self._post(events.ReadIndex(operation))
         await operation.future
 
     async def read_index(self, lease: bool = False) -> int:
-        operation = Operation(self._reads, until_applied=True)
+        operation = AwaitedOperation(self._reads, until_applied=True)
         self._post(events.ReadIndex(operation, lease))
         return int(await operation.future)
 
@@ -200,7 +205,7 @@ class Raft:
         Args:
             source: What :meth:`FSMSnapshot.persist` of the same application once wrote; read on another thread.
         """
-        operation = Operation(self._restores, source=source)
+        operation = AwaitedOperation(self._restores, source=source)
         self._post(events.RestoreState(operation))
         await operation.future
 
@@ -254,18 +259,15 @@ class Raft:
 
     # -- what peers send (RpcHandler) ---------------------------------------------------------------------------------
 
-    def handle(self, request: Request) -> Awaitable[Response]:
-        rpc = _IncomingRpc(asyncio.get_running_loop().create_future())
-        self._post(events.Receive(rpc, request))
-        return rpc.future
+    def handle(self, request: Request, answer: Answer) -> None:
+        self._post(events.Receive(_IncomingRpc(answer), request))
 
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
     ) -> InstallSnapshotResponse:
-        rpc = _IncomingRpc(asyncio.get_running_loop().create_future(), chunks)
-        self._post(events.Receive(rpc, request))
-        response: InstallSnapshotResponse = await rpc.future
-        return response
+        future: asyncio.Future[InstallSnapshotResponse] = asyncio.get_running_loop().create_future()
+        self._post(events.Receive(_IncomingRpc(partial(settle, future), chunks), request))
+        return await future
 
     # -- driving the core ---------------------------------------------------------------------------------------------
 
@@ -309,7 +311,7 @@ class Raft:
             case effects.Send():
                 self._outbox.send(effect)
             case effects.Respond():
-                _resolve(_rpc(effect.rpc).future, effect.response)
+                _rpc(effect.rpc).answer(effect.response)
             case effects.Apply():
                 self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
             case effects.Complete():
@@ -323,7 +325,7 @@ class Raft:
             case effects.Note():
                 _log(_LEVELS[effect.level], effect.message, **effect.fields)
             case effects.Refuse():
-                _reject(_rpc(effect.rpc).future, effect.error)
+                _rpc(effect.rpc).answer(effect.error)
             case effects.CloseStream():
                 self._outbox.close_stream(effect.to)
             case effects.CompactLog():
@@ -385,8 +387,7 @@ class Raft:
     # -- proposals ----------------------------------------------------------------------------------------------------
 
     async def _propose(self, type: EntryType, data: bytes = b"", extensions: bytes = b"") -> Applied:
-        """Proposes with all others of this turn of the event loop: they go into one write and one message."""
-        operation = Operation(self._proposed, len(data) + len(extensions))
+        operation = AwaitedOperation(self._proposed, len(data) + len(extensions))
         self._enqueue([events.Proposal(operation, type, data, extensions)])
         applied: Applied = await operation.future
         return applied
@@ -402,7 +403,7 @@ class Raft:
         self._post(events.Propose(tuple(proposals)))
 
     async def _change(self, command: ChangeCommand, server_id: str, address: str, previous_index: int) -> int:
-        operation = Operation(self._changes)
+        operation = AwaitedOperation(self._changes)
         self._post(events.ChangeMembership(operation, Change(command, server_id, address, previous_index)))
         return int(await operation.future)
 
@@ -499,16 +500,6 @@ def _proposer(token: events.Token) -> Operation | Batch:
 def _rpc(token: events.Token) -> _IncomingRpc:
     assert isinstance(token, _IncomingRpc)
     return token
-
-
-def _resolve(future: asyncio.Future[Any], value: object) -> None:
-    if not future.done():  # whoever waited may have given up
-        future.set_result(value)
-
-
-def _reject(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 def _log(level: int, message: str, **fields: object) -> None:

@@ -1,10 +1,11 @@
 """What a Raft node needs of the network. ``pyraft_lite.rpc`` keeps this contract over gRPC."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from pyraft_lite.core.configuration import Server
+from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.messages import (
     AppendEntriesRequest,
     AppendEntriesResponse,
@@ -37,7 +38,10 @@ class TransportError(Exception):
 
 
 Answered: TypeAlias = Callable[[AppendEntriesResponse | TransportError], None]
-"""Hears what became of a request."""
+"""Hears what became of a request to a peer."""
+
+Answer: TypeAlias = Callable[[Response | RaftError], None]
+"""Takes the response to a peer's request, or why there is none."""
 
 
 class Pipeline(Protocol):
@@ -57,9 +61,9 @@ class Pipeline(Protocol):
 class RpcHandler(Protocol):
     """What the transport calls with what peers send."""
 
-    def handle(self, request: Request, /) -> Awaitable[Response]:
-        """Takes in any request but InstallSnapshot, before it returns. The answer is to be awaited; RaftError if there
-        is none (the peer gets an RPC error)."""
+    def handle(self, request: Request, answer: Answer, /) -> None:
+        """Takes in any request but InstallSnapshot. ``answer`` is called once, maybe before this returns; it must not
+        raise. With a RaftError the peer gets an RPC error."""
         ...
 
     async def handle_snapshot(

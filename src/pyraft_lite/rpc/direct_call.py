@@ -1,0 +1,192 @@
+"""A call that can be answered without a task."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from functools import partial
+from typing import Any, NoReturn, Protocol
+
+from google.protobuf.message import DecodeError
+
+from pyraft_lite.rpc import grpc_framing as framing
+from pyraft_lite.rpc.direct import Receiver
+from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status
+from pyraft_lite.rpc.grpc_headers import Headers
+
+MOST_UNSENT = 64 * 1024
+"""How many bytes of a stream may wait for a slow client before its servicer waits, too."""
+
+
+class DirectExchange(Exchange, Protocol):
+    """An exchange that need not be waited for."""
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for the client."""
+        ...
+
+    def take(self) -> tuple[bytes | bytearray, bool] | None:
+        """As :meth:`receive`; None if nothing has come yet."""
+        ...
+
+    def put(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
+        """As :meth:`send`, but never waits; without effect if the client is gone."""
+        ...
+
+    def run(self) -> None:
+        """Has :meth:`Call.run` of its call run by a task."""
+        ...
+
+    def ended(self) -> None:
+        """Its call has ended without one."""
+        ...
+
+
+class _Phase(Enum):
+    WAITING = 0
+    """For the request."""
+    DIRECT = 1
+    """Called back."""
+    RUN = 2
+    """By a task."""
+    ENDED = 3
+
+
+class DirectCall(Call):
+    """A :class:`Call` that is also its method's :class:`~pyraft_lite.rpc.direct.Reply`, and a
+    :class:`~pyraft_lite.rpc.direct.DirectContext`."""
+
+    __slots__ = ("_answer", "_direct_exchange", "_gives", "_phase", "_receiver")
+
+    def __init__(
+        self,
+        method: Method,
+        fields: Headers,
+        headers: Mapping[bytes, bytes],
+        deadline: float | None,
+        exchange: DirectExchange,
+    ) -> None:
+        super().__init__(method, fields, headers, deadline, exchange)
+        self._direct_exchange = exchange
+        self._phase = _Phase.WAITING
+        self._answer: Callable[[], Awaitable[Any]] | None = None
+        self._receiver: Receiver | None = None
+        self._gives = False
+
+    # -- Reply ------------------------------------------------------------------------------------------------------
+
+    def respond(self, response: Any) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct.Reply.respond`."""
+        if self._phase is not _Phase.DIRECT:
+            return
+        try:
+            payload = self._framed(self.method.serialize(response))
+        except Exception as error:
+            self.respond_by(partial(_raise, error))
+        else:
+            self._finish(payload)
+
+    def respond_by(self, answer: Callable[[], Awaitable[Any]]) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct.Reply.respond_by`."""
+        if self._phase is _Phase.DIRECT:
+            self._answer = answer
+            self._run()
+
+    # -- DirectContext ----------------------------------------------------------------------------------------------
+
+    def receive_into(self, receiver: Receiver) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct.DirectContext.receive_into`."""
+        self._receiver = receiver
+        self._give()
+
+    def write_soon(self, response: Any) -> None:
+        """See :meth:`~pyraft_lite.rpc.direct.DirectContext.write_soon`."""
+        headers = None if self._started else self._start()
+        self._direct_exchange.put(headers, self._framed(self.method.serialize(response)), None)
+        self._give()
+
+    # -- what the engine uses ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Only the headers have come: what answers directly begins with the request."""
+        if self.method.direct is None:
+            self._run()
+
+    def come(self, data: bytes, ended: bool) -> bool:
+        """More of the request has come; ``ended``: that was all. False if the exchange is to keep it."""
+        if self._phase is _Phase.WAITING:
+            if ended and self._answer_directly(data):
+                return True
+            self._run()
+        return False
+
+    def go_on(self) -> None:
+        """There is something to take, or room to send."""
+        self._give()
+
+    def interrupt(self, status: Status) -> None:
+        """See :meth:`Call.interrupt`."""
+        if self._phase in (_Phase.WAITING, _Phase.DIRECT):
+            self._code, self._details = status
+            self._finish(None)
+        else:
+            super().interrupt(status)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _response(self) -> Awaitable[Any]:
+        return super()._response() if self._answer is None else self._answer()
+
+    def _run(self) -> None:
+        self._phase = _Phase.RUN
+        self._direct_exchange.run()
+
+    def _answer_directly(self, body: bytes) -> bool:
+        """Lets the method answer the request in ``body``; False if that is not one whole message, and no more."""
+        assert self.method.direct is not None
+        payload = framing.only_payload(body)
+        if payload is None:
+            return False
+        try:
+            request = self.method.deserialize(payload)
+        except DecodeError:
+            return False
+        self._phase = _Phase.DIRECT
+        try:
+            self.method.direct(request, self, self)
+        except Exception as error:
+            self.respond_by(partial(_raise, error))
+        return True
+
+    def _finish(self, payload: bytes | None) -> None:
+        self._phase = _Phase.ENDED
+        self._direct_exchange.put(*self._ending(payload))
+        self._direct_exchange.ended()
+
+    def _give(self) -> None:
+        """Gives the receiver what has come, as long as it has room and the client reads."""
+        receiver = self._receiver
+        if receiver is None or self._gives:  # What it is given it may answer at once, which leads here again.
+            return
+        self._gives = True
+        try:
+            while receiver.has_room and self._direct_exchange.unsent <= MOST_UNSENT:
+                payload = self._next_here()
+                if payload is not None:
+                    receiver.take(self.method.deserialize(payload))
+                elif self._half_closed:
+                    self._receiver = None
+                    receiver.end()
+                    break
+                elif (taken := self._direct_exchange.take()) is not None:
+                    self._feed(*taken)
+                else:
+                    break
+        except (framing.FramingError, DecodeError) as error:
+            self._receiver = None
+            receiver.end(error)
+        finally:
+            self._gives = False
+
+
+async def _raise(error: Exception) -> NoReturn:
+    raise error
