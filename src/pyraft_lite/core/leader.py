@@ -90,7 +90,7 @@ class Leader(Role):
         voters = self.core.configurations.latest.voters
         if [voter.id for voter in voters] == [me]:
             return None
-        return majority_reached(self.core.now if voter.id == me else peers[voter.id].contact for voter in voters)
+        return majority_reached([self.core.now if voter.id == me else peers[voter.id].contact for voter in voters])
 
     def lease_holds(self) -> bool:
         """True if no other node can have become leader yet, given the bound on clock drift (R16)."""

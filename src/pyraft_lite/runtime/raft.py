@@ -86,6 +86,8 @@ class Raft:
         self._snapshots = Snapshots(snapshot_store, transport, self._post)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
+        # Kept, since to ask which it is costs a system call.
+        self._loop: asyncio.AbstractEventLoop
         self._epoch = 0.0
         self._inbox: list[events.Event] = []
         self._stepping = False
@@ -115,16 +117,16 @@ class Raft:
         Raises:
             StorageError: what is stored can't be read, or can't be true.
         """
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         snapshot = await self._load_snapshot()
-        self._epoch = time.time() - loop.time()
+        self._epoch = time.time() - self._loop.time()
         self._core = Core(
             Peer(self._config.local_id, self._config.local_address),
             self._config.settings,
             self._log_store,
             configuration_codec,
             random.Random(),
-            now=loop.time(),
+            now=self._loop.time(),
             epoch=self._epoch,
             hard_state=load_hard_state(self._stable_store),
             snapshot=snapshot,
@@ -251,7 +253,7 @@ class Raft:
         return self._core.configurations.latest
 
     def stats(self) -> dict[str, str]:
-        return collect_stats(self._core, asyncio.get_running_loop().time(), self.applied_index, self._fsm.pending)
+        return collect_stats(self._core, self._loop.time(), self.applied_index, self._fsm.pending)
 
     def observe(self, observer: Callable[[Observation], None]) -> Callable[[], None]:
         self._observers.append(observer)
@@ -265,7 +267,7 @@ class Raft:
     async def handle_snapshot(
         self, request: InstallSnapshotRequest, chunks: AsyncIterator[bytes]
     ) -> InstallSnapshotResponse:
-        future: asyncio.Future[InstallSnapshotResponse] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[InstallSnapshotResponse] = self._loop.create_future()
         self._post(events.Receive(_IncomingRpc(partial(settle, future), chunks), request))
         return await future
 
@@ -278,7 +280,7 @@ class Raft:
             return
         self._stepping = True
         try:
-            now = asyncio.get_running_loop().time
+            now = self._loop.time
             while self._inbox:
                 for effect in _sends_first(self._core.step(self._inbox.pop(0), now())):
                     self._carry_out(effect)
@@ -294,12 +296,12 @@ class Raft:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+        self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
         deadline = self._core.deadline()
-        if deadline is not None and deadline <= asyncio.get_running_loop().time():
+        if deadline is not None and deadline <= self._loop.time():
             self._post(events.Tick())
         else:
             self._arm_timer()
@@ -395,7 +397,7 @@ class Raft:
     def _enqueue(self, proposals: Sequence[events.Proposal]) -> None:
         """Proposes with all others of this turn of the event loop: they go into one write and one message."""
         if proposals and not self._proposals:
-            asyncio.get_running_loop().call_soon(self._flush_proposals)
+            self._loop.call_soon(self._flush_proposals)
         self._proposals.extend(proposals)
 
     def _flush_proposals(self) -> None:
@@ -451,7 +453,7 @@ class Raft:
         """Starts work that is cancelled when the node stops; or waited for, if ``tasks`` is that of the lasting ones,
         whose threads would go on and leave a stored snapshot behind."""
         tasks = self._tasks if tasks is None else tasks
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
@@ -462,7 +464,7 @@ class Raft:
             _log(logging.ERROR, "node stops", error=reason)
         if self._timer is not None:
             self._timer.cancel()
-        self._ended = asyncio.get_running_loop().create_task(self._end())
+        self._ended = self._loop.create_task(self._end())
         self._stopping.set()
 
     async def _end(self) -> None:

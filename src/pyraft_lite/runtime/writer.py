@@ -1,6 +1,7 @@
 """The writer: the one place that changes the log and the stable store."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -88,7 +89,7 @@ class Writer:
         elif self._waiting:
             self._compacts_next = True
             self._batch, self._waiting = self._waiting, []
-            self._began_at = asyncio.get_running_loop().time()
+            self._began_at = time.monotonic()
             try:
                 begun = self._begin()
             except Exception as error:
@@ -136,7 +137,7 @@ class Writer:
         self._in_thread(partial(self._write, self._batch), lambda _: self._written())
 
     def _written(self) -> None:
-        self._slow = asyncio.get_running_loop().time() - self._began_at > SLOW
+        self._slow = time.monotonic() - self._began_at > SLOW
         seq = self._batch[-1].seq
         self._go_on()
         self._on_written(seq)
