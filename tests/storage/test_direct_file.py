@@ -111,6 +111,16 @@ def test_where_the_system_lacks_what_it_takes_nothing_can_be_begun_but_all_writt
     file.close()
 
 
+def test_that_the_kernel_has_no_context_left_is_logged(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_contexts(monkeypatch)
+    file = DirectFile(path, SIZE)
+    assert file.fileno() is None
+    file.close()
+    assert caplog.messages == ["no asynchronous writes, a thread writes instead"]
+
+
 def test_a_write_that_the_kernel_refuses_is_not_begun(file: DirectFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_file._Kernel, "_call", lambda self, number, *arguments: -1)
     assert not file.begin(b"data", 0)

@@ -9,6 +9,7 @@ those of Linux's include/uapi/linux/aio_abi.h and fs.h.
 
 import ctypes
 import errno
+import logging
 import mmap
 import os
 import platform
@@ -16,6 +17,8 @@ import sys
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+logger = logging.getLogger("raft")
 
 BLOCK = 4096
 """Bytes; writes begin at a multiple of it and are filled up with zeros to one, as disks want it."""
@@ -158,7 +161,7 @@ class _Kernel:
         self._library = ctypes.CDLL(None, use_errno=True)
         context = ctypes.c_ulong(0)
         if self._call(calls.setup, ctypes.c_uint(1), ctypes.byref(context)) < 0:
-            raise OSError(ctypes.get_errno(), "io_setup")
+            raise OSError(ctypes.get_errno(), f"io_setup: {os.strerror(ctypes.get_errno())}")
         self._context = context
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._write = _ControlBlock(
@@ -178,7 +181,8 @@ class _Kernel:
         calls = _SYSTEM_CALLS.get((sys.platform, platform.machine()))
         try:
             return cls(calls, descriptor, buffer) if calls else None
-        except OSError:
+        except OSError as error:  # EAGAIN: fs.aio-max-nr, which all processes share, is used up.
+            logger.warning("no asynchronous writes, a thread writes instead", extra={"fields": {"error": str(error)}})
             return None
 
     def begin(self, size: int, offset: int) -> bool:
