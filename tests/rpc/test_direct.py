@@ -112,6 +112,8 @@ def deserialize(message: bytes) -> bytes:
     """A message, unless it says of itself that it is none."""
     if message == b"unreadable":
         raise DecodeError("unreadable")
+    if message == b"broken":
+        raise ValueError("broken")
     return message
 
 
@@ -205,6 +207,23 @@ async def test_a_receiver_without_room_is_given_nothing(served: tuple[Service, H
     assert (await client.answer(stream)).body == frame(b"1") + frame(b"2") + frame(b"3")
 
 
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        (frame(b"unreadable"), UNKNOWN),
+        (frame(b"broken"), UNKNOWN),
+        (frame(b"cut")[:4], INTERNAL),
+        (b"\2\0\0\0\0", INTERNAL),
+    ],
+)
+async def test_a_request_that_cannot_be_read_ends_the_stream_after_what_was_answered(
+    ours: tuple[Service, H2Client], last: bytes, status: bytes
+) -> None:
+    _, client = ours
+    answer = await client.request(COUNT, [frame(b"one"), last])
+    assert (answer.status, answer.body) == (status, frame(b"1"))
+
+
 async def test_a_receiver_is_cancelled_whose_client_goes(served: tuple[Service, H2Client]) -> None:
     service, client = served
     stream = client.begin(COUNT)
@@ -236,6 +255,7 @@ async def test_a_request_that_comes_whole_needs_no_task(ours: tuple[Service, H2C
         ([b""], {}, UNIMPLEMENTED, b""),
         ([], {}, UNIMPLEMENTED, b""),
         ([frame(b"unreadable")], {}, INVALID_ARGUMENT, b""),
+        ([frame(b"broken")], {}, UNKNOWN, b""),
         ([frame(b"wrong")], {}, UNKNOWN, b""),
     ],
 )

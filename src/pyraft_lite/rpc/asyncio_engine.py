@@ -187,14 +187,11 @@ class _Exchange(Stream):
         else:
             self.call = call
             peer.calls += 1
-            if ended:
-                self.run()
-            else:
-                call.begin()
+            call.begin(ended)
 
     def data_received(self, data: bytes, ended: bool) -> None:
         call = self.call
-        if call is not None and call.come(data, ended):
+        if call is not None and call.data_came(data, ended):
             self.use(len(data))
             return
         if not self._body:
@@ -205,7 +202,7 @@ class _Exchange(Stream):
             self._body += data
         _wake(self._reader)
         if call is not None:
-            call.go_on()
+            call.give()
 
     def lost(self, code: int | None, reason: str) -> None:
         self._gone = True
@@ -218,7 +215,7 @@ class _Exchange(Stream):
     def room_made(self) -> None:
         _wake(self._writer)
         if self.call is not None:
-            self.call.go_on()
+            self.call.give()
 
     # -- DirectExchange ---------------------------------------------------------------------------------------------
 

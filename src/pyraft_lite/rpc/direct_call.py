@@ -5,8 +5,6 @@ from enum import Enum
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
-from google.protobuf.message import DecodeError
-
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.direct import Receiver
 from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status
@@ -55,7 +53,9 @@ class DirectCall(Call):
     """A :class:`Call` that is also its method's :class:`~pyraft_lite.rpc.direct.Reply`, and a
     :class:`~pyraft_lite.rpc.direct.DirectContext`."""
 
-    __slots__ = ("_answer", "_direct_exchange", "_gives", "_phase", "_receiver")
+    __slots__ = ("_answer", "_giving", "_phase", "_receiver")
+
+    _exchange: DirectExchange
 
     def __init__(
         self,
@@ -66,11 +66,10 @@ class DirectCall(Call):
         exchange: DirectExchange,
     ) -> None:
         super().__init__(method, fields, headers, deadline, exchange)
-        self._direct_exchange = exchange
         self._phase = _Phase.WAITING
         self._answer: Callable[[], Awaitable[Any]] | None = None
         self._receiver: Receiver | None = None
-        self._gives = False
+        self._giving = False
 
     # -- Reply ------------------------------------------------------------------------------------------------------
 
@@ -96,32 +95,53 @@ class DirectCall(Call):
     def receive_into(self, receiver: Receiver) -> None:
         """See :meth:`~pyraft_lite.rpc.direct.DirectContext.receive_into`."""
         self._receiver = receiver
-        self._give()
+        self.give()
 
     def write_soon(self, response: Any) -> None:
         """See :meth:`~pyraft_lite.rpc.direct.DirectContext.write_soon`."""
         headers = None if self._started else self._start()
-        self._direct_exchange.put(headers, self._framed(self.method.serialize(response)), None)
-        self._give()
+        self._exchange.put(headers, self._framed(self.method.serialize(response)), None)
+        self.give()
 
     # -- what the engine uses ---------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Only the headers have come: what answers directly begins with the request."""
-        if self.method.direct is None:
+    def begin(self, ended: bool) -> None:
+        """The headers have come; ``ended``: that was all. What answers directly waits for the request."""
+        if ended or self.method.direct is None:
             self._run()
 
-    def come(self, data: bytes, ended: bool) -> bool:
-        """More of the request has come; ``ended``: that was all. False if the exchange is to keep it."""
+    def data_came(self, data: bytes, ended: bool) -> bool:
+        """Something of the body has come; ``ended``: that was the last. False if the exchange is to keep it."""
         if self._phase is _Phase.WAITING:
             if ended and self._answer_directly(data):
                 return True
             self._run()
         return False
 
-    def go_on(self) -> None:
-        """There is something to take, or room to send."""
-        self._give()
+    def give(self) -> None:
+        """Gives the receiver, if there is one, what has come, as long as it has room and the client reads."""
+        receiver = self._receiver
+        if receiver is None or self._giving:  # What it is given it may answer at once, which leads here again.
+            return
+        self._giving = True
+        try:
+            while receiver.has_room and self._exchange.unsent <= MOST_UNSENT:
+                payload = self._next_here()
+                if payload is not None:
+                    receiver.take(self.method.deserialize(payload))
+                elif self._half_closed:
+                    self._receiver = None
+                    receiver.end()
+                    break
+                elif (taken := self._exchange.take()) is not None:
+                    self._feed(*taken)
+                else:
+                    break
+        except Exception as error:  # Whatever is wrong with what came, the call ends with it.
+            self._receiver = None
+            receiver.end(error)
+        finally:
+            self._giving = False
 
     def interrupt(self, status: Status) -> None:
         """See :meth:`Call.interrupt`."""
@@ -138,7 +158,7 @@ class DirectCall(Call):
 
     def _run(self) -> None:
         self._phase = _Phase.RUN
-        self._direct_exchange.run()
+        self._exchange.run()
 
     def _answer_directly(self, body: bytes) -> bool:
         """Lets the method answer the request in ``body``; False if that is not one whole message, and no more."""
@@ -148,7 +168,7 @@ class DirectCall(Call):
             return False
         try:
             request = self.method.deserialize(payload)
-        except DecodeError:
+        except Exception:  # Who reads it as usual will say so.
             return False
         self._phase = _Phase.DIRECT
         try:
@@ -159,33 +179,8 @@ class DirectCall(Call):
 
     def _finish(self, payload: bytes | None) -> None:
         self._phase = _Phase.ENDED
-        self._direct_exchange.put(*self._ending(payload))
-        self._direct_exchange.ended()
-
-    def _give(self) -> None:
-        """Gives the receiver what has come, as long as it has room and the client reads."""
-        receiver = self._receiver
-        if receiver is None or self._gives:  # What it is given it may answer at once, which leads here again.
-            return
-        self._gives = True
-        try:
-            while receiver.has_room and self._direct_exchange.unsent <= MOST_UNSENT:
-                payload = self._next_here()
-                if payload is not None:
-                    receiver.take(self.method.deserialize(payload))
-                elif self._half_closed:
-                    self._receiver = None
-                    receiver.end()
-                    break
-                elif (taken := self._direct_exchange.take()) is not None:
-                    self._feed(*taken)
-                else:
-                    break
-        except (framing.FramingError, DecodeError) as error:
-            self._receiver = None
-            receiver.end(error)
-        finally:
-            self._gives = False
+        self._exchange.put(*self._ending(payload))
+        self._exchange.ended()
 
 
 async def _raise(error: Exception) -> NoReturn:
