@@ -281,6 +281,14 @@ async def test_a_deadline_ends_a_call_and_a_response_after_it_is_none(ours: tupl
     assert (await client.request(ECHO, [frame(b"the next")])).body == frame(b"the next")
 
 
+async def test_a_deadline_ends_all_calls_that_have_it() -> None:
+    async with serving(AsyncioEngine()) as (service, client, _):
+        streams = [await begin(client, LATER, {b"grpc-timeout": b"1m"}) for _ in range(9)]
+        for _ in streams:
+            await service.later.get()
+        assert {(await client.answer(stream)).status for stream in streams} == {DEADLINE_EXCEEDED}
+
+
 async def test_a_deadline_ends_a_call_whose_request_does_not_come(ours: tuple[Service, H2Client]) -> None:
     _, client = ours
     assert (await client.request(ECHO, [], {b"grpc-timeout": b"1m"}, end=False)).status == DEADLINE_EXCEEDED

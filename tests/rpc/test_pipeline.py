@@ -11,11 +11,11 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import ShutdownError
 from pyraft_lite.core.messages import AppendEntriesRequest, Request, Response
 from pyraft_lite.rpc import wire
-from pyraft_lite.rpc.append_stream import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT
+from pyraft_lite.rpc.append_stream import MAX_BYTES_IN_FLIGHT, MAX_IN_FLIGHT, AppendStream
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.pb.raft_transport_pb2_grpc import RaftTransportStub
 from pyraft_lite.rpc.transport import Deadlines
-from pyraft_lite.runtime.transport import FailureKind, TransportError
+from pyraft_lite.runtime.transport import Answer, FailureKind, TransportError
 
 LARGE = 3 * 1024 * 1024
 
@@ -201,6 +201,29 @@ async def test_an_error_of_the_handler_ends_the_stream_after_what_was_answered()
         assert failure.value.kind is FailureKind.REJECTED
         with pytest.raises(TransportError, match="raft is already shutdown"):
             await send(pipeline, append(3))
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_what_becomes_of_requests_behind_the_end_nobody_hears(given_up: bool) -> None:
+    answers: list[Answer] = []
+    responses: list[pb.AppendEntriesResponse] = []
+
+    class Holding(Handler):
+        def handle(self, request: Request, answer: Answer, /) -> None:
+            answers.append(answer)
+
+    stream = AppendStream(Holding(), ALICE, responses.append)
+    for i in range(4):
+        stream.take(wire.encode_append_request(append(i)))
+    if given_up:
+        stream.done.cancel()
+    for answer in answers[1:3]:
+        answer(ShutdownError())
+    answers[0](yes(append(0)))
+    answers[3](yes(append(3)))
+    assert len(responses) == (0 if given_up else 1)
+    await asyncio.wait([stream.done])
+    assert stream.done.cancelled() if given_up else isinstance(stream.done.exception(), ShutdownError)
 
 
 async def test_a_message_that_makes_no_sense_ends_the_stream_after_what_was_answered() -> None:

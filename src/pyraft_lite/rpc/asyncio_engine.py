@@ -191,8 +191,7 @@ class _Exchange(Stream):
 
     def data_received(self, data: bytes, ended: bool) -> None:
         call = self.call
-        if call is not None and call.data_came(data, ended):
-            self.use(len(data))
+        if call is not None and call.data_came(data):
             return
         if not self._body:
             self._body = data

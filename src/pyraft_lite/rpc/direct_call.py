@@ -110,10 +110,10 @@ class DirectCall(Call):
         if ended or self.method.direct is None:
             self._run()
 
-    def data_came(self, data: bytes, ended: bool) -> bool:
-        """Something of the body has come; ``ended``: that was the last. False if the exchange is to keep it."""
+    def data_came(self, data: bytes) -> bool:
+        """Something of the body has come. False if the exchange is to keep it."""
         if self._phase is _Phase.WAITING:
-            if ended and self._answer_directly(data):
+            if self._answer_directly(data):
                 return True
             self._run()
         return False
