@@ -274,8 +274,8 @@ async def test_a_client_that_gives_up_ends_the_forwarded_call() -> None:
         return under_way
 
     async with pair() as (_, leader, example):
-        leader.raft.outcomes["apply"] = begin
-        call = example.AddWord(AddWordRequest(word="word"))
+        leader.raft.outcomes["read_index"] = begin
+        call = example.GetWords(GetWordsRequest(consistency=GetWordsRequest.LINEARIZABLE))
         await begun.wait()
         call.cancel()
         await ended.wait()
