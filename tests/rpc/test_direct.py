@@ -307,6 +307,15 @@ async def test_a_call_leaves_no_trace_whose_client_has_gone(ours: tuple[Service,
     reply.respond(b"to nobody")
 
 
+async def test_a_call_without_a_request_ends_once_though_its_client_goes_at_once(
+    ours: tuple[Service, H2Client], calls: Limit
+) -> None:
+    _, client = ours
+    client.reset(client.begin(ECHO, end=True))
+    await client.ping()
+    assert calls.count == 0
+
+
 async def test_stopping_ends_calls_that_wait() -> None:
     engine = AsyncioEngine()
     async with serving(engine) as (service, client, _):
