@@ -33,9 +33,11 @@ class Service:
         tasks: For each request that came to a direct method, the task it came in.
         later: Gets the reply to each request to Later.
         receivers: Gets the receiver of each call to Count.
+        waits, cancelled: Set when a coroutine has begun to wait for nothing, and when it has been cancelled.
     """
 
     def __init__(self) -> None:
+        self.waits, self.cancelled = asyncio.Event(), asyncio.Event()
         self.tasks: list[asyncio.Task[Any] | None] = []
         self.later: asyncio.Queue[Reply[bytes]] = asyncio.Queue()
         self.receivers: asyncio.Queue[Receiver] = asyncio.Queue()
@@ -49,12 +51,23 @@ class Service:
             reply.respond(1)  # type: ignore[arg-type]
         elif request == b"abort":
             reply.respond_by(partial(context.abort, grpc.StatusCode.INVALID_ARGUMENT, "aborted"))
+        elif request == b"wait":
+            reply.respond_by(self._wait)
         elif request == b"coroutine":
             reply.respond_by(self._by_coroutine)
         else:
             reply.respond(request)
         reply.respond(b"a second response")
         reply.respond_by(self._by_coroutine)
+
+    async def _wait(self) -> bytes:
+        try:
+            self.waits.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return b""
 
     async def _by_coroutine(self) -> bytes:
         await asyncio.sleep(0)
@@ -180,6 +193,17 @@ async def test_a_call_ends_as_the_method_says(
     _, client = served
     answer = await client.request(ECHO, [frame(request_)])
     assert (answer.status, answer.body) == (status, body)
+
+
+async def test_a_coroutine_that_is_to_answer_is_cancelled_when_the_client_goes(
+    served: tuple[Service, H2Client],
+) -> None:
+    service, client = served
+    stream = client.begin(ECHO)
+    await client.send(stream, frame(b"wait"), end=True)
+    await service.waits.wait()
+    client.reset(stream)
+    await service.cancelled.wait()
 
 
 async def test_a_response_may_come_later(served: tuple[Service, H2Client]) -> None:

@@ -284,6 +284,22 @@ async def test_a_closing_node_answers_what_it_took_in_and_ends_the_stream() -> N
         assert failure.value.kind is FailureKind.UNREACHABLE
 
 
+async def test_a_closing_node_ends_a_stream_on_which_nothing_is_under_way() -> None:
+    async with serving_node(Handler()) as (bob, bobs), grpc.aio.insecure_channel(bob.address) as channel:
+        call = RaftTransportStub(channel).AppendEntriesPipeline(None)
+        await call.write(wire.encode_append_request(append(1)))
+        await call.read()
+        bobs.service.close()
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_stream_that_is_closed_before_it_began_ends() -> None:
+    stream = AppendStream(Handler(), ALICE, lambda _: None)
+    stream.end()
+    assert stream.done.done()
+    assert not stream.has_room
+
+
 async def test_large_appends_flow() -> None:
     handler = Handler()
     entry = Entry(1, 1, EntryType.COMMAND, bytes(2 * 1024 * 1024))

@@ -8,6 +8,9 @@ A service is written once, as a servicer of the generated code, and added to any
 - takes a stream of requests as an asynchronous iterator that ends, or raises, when the client is gone,
 - lets itself be cancelled when the client has gone or the deadline has passed,
 - uses nothing of the call's context but :class:`CallContext`.
+
+What ``direct`` makes of a method, or of the receiver of a stream, is such a servicer too, and costs a turn of the event
+loop less where the engine knows it.
 """
 
 import importlib.util

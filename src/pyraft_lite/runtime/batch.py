@@ -5,6 +5,7 @@ import asyncio
 from pyraft_lite.core.errors import RaftError
 from pyraft_lite.runtime.api import Applied
 from pyraft_lite.runtime.limit import Limit
+from pyraft_lite.runtime.settle import settle
 
 
 class Batch:
@@ -38,14 +39,13 @@ class Batch:
         """The next of them is applied: the log, and so the state machine, keeps their order."""
         self._applied.append(applied)
         self._end_one()
-        if len(self._applied) == self._count and not self.future.done():
-            self.future.set_result(self._applied)
+        if len(self._applied) == self._count:
+            settle(self.future, self._applied)
 
     def reject(self, error: RaftError) -> None:
         """One of them failed."""
         self._end_one()
-        if not self.future.done():  # whoever waited may have given up, and others may have failed before
-            self.future.set_exception(error)
+        settle(self.future, error)  # unless others have failed before
 
     def _end_one(self) -> None:
         self._open -= 1
