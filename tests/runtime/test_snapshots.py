@@ -5,7 +5,7 @@ import io
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -18,6 +18,7 @@ from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.snapshots import CHUNK_BYTES, WAITING_BYTES, Snapshots
 from pyraft_lite.storage import FileSnapshotStore
 from pyraft_lite.storage.interfaces import SnapshotSink
+from pyraft_lite.storage.snapshots import FileSnapshotSink
 
 CONFIGURATION = Configuration((Server("a", "a.test:1"),))
 
@@ -188,6 +189,39 @@ async def test_a_snapshot_is_given_up_only_when_nothing_of_it_is_being_written(t
     await asyncio.wait([receiving])
     assert not store.cancelled_amid_write
     assert not list((tmp_path / "snapshots").iterdir())
+
+
+@pytest.mark.parametrize(("held", "stored"), [("create", 0), ("close", 1)])
+async def test_what_a_cancelled_receiver_has_a_thread_do_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str, stored: int
+) -> None:
+    store = FileSnapshotStore(tmp_path)
+    node, _ = receiver(store)
+    gate, reached = threading.Event(), threading.Event()
+    owner = FileSnapshotStore if held == "create" else FileSnapshotSink
+    function = getattr(owner, held)
+
+    def slow(self: object, **arguments: Any) -> Any:
+        reached.set()
+        gate.wait()
+        return function(self, **arguments)
+
+    monkeypatch.setattr(owner, held, slow)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"all of it"
+
+    receiving = asyncio.create_task(node.receive(ReceiveSnapshot(None, request(9)), chunks()))
+    await seen(reached)
+    receiving.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    done_early = receiving.done()
+    gate.set()
+    await asyncio.wait([receiving])
+    assert not done_early
+    assert receiving.cancelled()
+    assert len(list((tmp_path / "snapshots").iterdir())) == len(store.list()) == stored
 
 
 class CountedReads(io.BytesIO):

@@ -3,8 +3,8 @@ which are in memory: the next is read from disk while one is sent, and the next 
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from typing import BinaryIO
+from contextlib import ExitStack, aclosing
+from typing import BinaryIO, TypeVar
 
 from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
 from pyraft_lite.core.errors import NothingToSnapshotError, RaftError, StorageError
@@ -21,6 +21,8 @@ from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.fsm import FSMSnapshot
 from pyraft_lite.runtime.transport import Transport, TransportError
 from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotStore
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 1024 * 1024
 """How much is read at a time."""
@@ -95,27 +97,27 @@ class Snapshots:
     async def receive(self, effect: ReceiveSnapshot, chunks: AsyncIterator[bytes]) -> None:
         """Stores a snapshot that a peer streams to us; nothing of it remains unless it is whole (R15)."""
         request = effect.request
-        sink: SnapshotSink | None = None
-        try:
-            sink = await asyncio.to_thread(
-                self._store.create,
-                index=request.last_index,
-                term=request.last_term,
-                configuration=request.configuration,
-                configuration_index=request.configuration_index,
-            )
-            size = await _write_behind(sink, chunks)
-            if size != request.size:
-                raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
-            meta = await asyncio.to_thread(sink.close)
-        except Exception as error:
-            # Of the store, or whatever the transport says of a stream that breaks or lies.
-            self._post(SnapshotReceiveFailed(effect.rpc, str(error)))
-        else:
-            self._post(SnapshotReceived(effect.rpc, meta))
-        finally:
-            if sink is not None:
-                sink.cancel()
+        point = SnapshotMeta(
+            "", request.last_index, request.last_term, request.configuration, request.configuration_index, 0
+        )
+        with ExitStack() as undo:
+
+            def create() -> SnapshotSink:
+                sink = self._create(point)
+                undo.callback(sink.cancel)
+                return sink
+
+            try:
+                sink = await _to_its_end(create)
+                size = await _write_behind(sink, chunks)
+                if size != request.size:
+                    raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
+                meta = await _to_its_end(sink.close)
+            except Exception as error:
+                # Of the store, or whatever the transport says of a stream that breaks or lies.
+                self._post(SnapshotReceiveFailed(effect.rpc, str(error)))
+            else:
+                self._post(SnapshotReceived(effect.rpc, meta))
 
     async def store_restore(self, effect: StoreRestore, source: BinaryIO) -> None:
         """Stores a user's snapshot under the index the core chose for it."""
@@ -135,6 +137,16 @@ class Snapshots:
             return sink.close()
         finally:
             sink.cancel()
+
+
+async def _to_its_end(function: Callable[[], T]) -> T:
+    """What ``function`` returns, from a thread. Who is cancelled meanwhile goes on only when it has ended, too."""
+    work = asyncio.create_task(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(work)
+    finally:
+        await asyncio.wait((work,))
+        work.exception()  # nobody else may ask for it
 
 
 async def _read_ahead(source: BinaryIO) -> AsyncGenerator[bytes, None]:
