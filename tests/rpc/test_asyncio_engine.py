@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -31,10 +32,12 @@ from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.frames import PREFACE
 from pyraft_lite.rpc.http2.headers import encode_literally
 from pyraft_lite.rpc.limited import ServiceLimits
+from pyraft_lite.rpc.shedding import MOST_REFUSED, Shedding
 from pyraft_lite.runtime.limit import Limit
 
 ECHO, SLEEP, CHAT, FLOOD = b"/test.Echo/Echo", b"/test.Echo/Sleep", b"/test.Echo/Chat", b"/test.Echo/Flood"
 OK = b"0"
+RESOURCE_EXHAUSTED = b"8"
 UNAVAILABLE = b"14"
 
 LONG = 30.0
@@ -265,6 +268,68 @@ async def test_calls_leave_their_limits_when_their_connection_is_gone() -> None:
 
 
 # -- clients that are slow, silent or loud ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def overloaded(engine: AsyncioEngine) -> AsyncIterator[tuple[Callable[[], Awaitable[None]], str]]:
+    """An engine that takes no more calls of a service until one has been released, and its address."""
+    engine.limit_service("test.Held", ServiceLimits(Limit("calls", 1), Limit("streams", 1)))
+    async with serving(engine) as (service, address), h2_client(address) as holder:
+        held = holder.begin(HOLD)
+        await holder.send(held, framing.frame(b"x"), end=True)
+        await service.begun.get()
+
+        async def release() -> None:
+            service.release.set()
+            assert (await holder.answer(held)).status == OK
+
+        yield release, address
+
+
+async def test_a_turn_of_the_loop_refuses_only_so_many_calls_and_in_the_end_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused, loop, each_turn = Shedding.refused, asyncio.get_running_loop(), [0]
+
+    def counted(*arguments: Any) -> None:
+        each_turn[-1] += 1
+        refused(*arguments)
+
+    def turn() -> None:
+        each_turn.append(0)
+        loop.call_soon(turn)
+
+    monkeypatch.setattr(Shedding, "refused", counted)
+    async with overloaded(AsyncioEngine()) as (_, address), h2_client(address) as one, h2_client(address) as other:
+        loop.call_soon(turn)
+        asked = [(client, client.begin(HOLD, end=True)) for client in (one, other) for _ in range(500)]
+        for client, stream in asked:
+            assert (await client.answer(stream)).status == RESOURCE_EXHAUSTED
+    assert sum(each_turn) == len(asked)
+    assert max(each_turn) <= MOST_REFUSED + 2, "and one of each connection before it is held"
+
+
+async def test_who_is_held_up_is_heard_again_and_may_leave(caplog: pytest.LogCaptureFixture) -> None:
+    async with overloaded(AsyncioEngine()) as (release, address), h2_client(address) as client:
+        asked = [client.begin(HOLD, end=True) for _ in range(500)]
+        async with h2_client(address) as gone:
+            first, *_ = [gone.begin(HOLD, end=True) for _ in range(500)]
+            await gone.answer(first)
+            gone.drop()
+        for stream in asked:
+            assert (await client.answer(stream)).status == RESOURCE_EXHAUSTED
+        await release()
+        assert (await client.request(HOLD, [framing.frame(b"x")])).status == OK
+    assert not caplog.records
+
+
+async def test_an_engine_stops_though_connections_are_held_up() -> None:
+    engine = AsyncioEngine(LONG)
+    async with overloaded(engine) as (release, address), h2_client(address) as client:
+        asked = [client.begin(HOLD, end=True) for _ in range(500)]
+        assert (await client.answer(asked[0])).status == RESOURCE_EXHAUSTED
+        await release()
+        await engine.stop()
 
 
 async def test_a_servicer_waits_while_its_client_is_slow_and_goes_on_when_there_is_room() -> None:

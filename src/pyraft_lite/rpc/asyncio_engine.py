@@ -18,6 +18,7 @@ from pyraft_lite.rpc.http2.headers import Headers, encode_literally
 from pyraft_lite.rpc.http2.protocol import Http2Protocol
 from pyraft_lite.rpc.http2.server import ServerConnection
 from pyraft_lite.rpc.listening import BACKLOG, listen_all
+from pyraft_lite.rpc.shedding import Shedding
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class AsyncioEngine(Services):
         self._grace = grace
         self._servers: list[asyncio.Server] = []
         self._peers: set[_Peer] = set()
+        self._shedding = Shedding()
         self._stopping = False
 
     async def start(self, address: str) -> int:
@@ -84,7 +86,7 @@ class AsyncioEngine(Services):
     def _connect(self) -> asyncio.Protocol:
         if self._stopping:  # asyncio makes no connection any more of what it accepted before; so it is closed at once.
             raise ConnectionAbortedError("the server is stopping")
-        return _Peer(self, self._peers).protocol
+        return _Peer(self, self._peers, self._shedding).protocol
 
 
 class _Peer:
@@ -96,7 +98,7 @@ class _Peer:
         gone: Done when nothing is left of the connection.
     """
 
-    def __init__(self, services: Services, peers: "set[_Peer]") -> None:
+    def __init__(self, services: Services, peers: "set[_Peer]", shedding: Shedding) -> None:
         self._loop = asyncio.get_running_loop()
         self.services = services
         self.calls = 0
@@ -104,6 +106,7 @@ class _Peer:
         self.protocol = Http2Protocol(lambda wake: ServerConnection(wake, self._exchange), self._lost)
         self.protocol.connection.on_idle = self._leave
         self._peers = peers
+        self._shedding = shedding
         self._going = False
         self._first_word = self._loop.call_later(_FIRST_WORD, self._check_first_word)
         peers.add(self)
@@ -117,6 +120,10 @@ class _Peer:
             await self.services.answer(call)
         finally:
             self.ended(exchange)
+
+    def refused(self) -> None:
+        """A call has just not been taken."""
+        self._shedding.refused(self.protocol)
 
     def ended(self, exchange: "_Exchange") -> None:
         """A call is no more under way."""
@@ -184,6 +191,7 @@ class _Exchange(Stream):
             call = peer.services.admit(verb, path, headers, by_name, partial(DirectCall, exchange=self))
         except RefusedError as refused:
             self.send_headers(encode_literally(((b":status", b"%d" % refused.status), *refused.headers)), ended=True)
+            peer.refused()
         else:
             self.call = call
             peer.calls += 1

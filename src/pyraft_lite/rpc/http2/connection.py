@@ -156,6 +156,7 @@ class Connection(ABC):
     Attributes:
         flush: Is called when that should not wait for more.
         corked: Neither is called.
+        held: What has come and not been taken in yet waits, until :meth:`receive` is called again.
         on_idle: Is called when no stream is left on a connection that goes away.
         streams: Those that have not ended on both sides.
         initial_window: How much may be sent on a new stream, in bytes.
@@ -166,6 +167,7 @@ class Connection(ABC):
         self._wake = wake
         self.flush = wake
         self.corked = False
+        self.held = False
         self.on_idle: Callable[[], None] | None = None
         self.streams: dict[int, Stream] = {}
         self.initial_window = WINDOW
@@ -208,6 +210,8 @@ class Connection(ABC):
                 self._take_data(flags, number & MAX_WINDOW, payload)
             else:
                 self._take_frame(kind, flags, number & MAX_WINDOW, payload)
+                if self.held:
+                    break
         self._rest = data[at:]
         if self._paused and len(self._out) > 2 * MAX_OUT:
             raise ProtocolError("the peer asks and asks, and reads nothing", frames.ENHANCE_YOUR_CALM)

@@ -60,6 +60,13 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
         if self._transport is not None:
             self._transport.abort()
 
+    def go_on(self) -> None:
+        """Takes in again what comes, after the connection was :attr:`~Connection.held`."""
+        self.connection.held = False
+        self._take_in(b"")
+        if not self.connection.held:
+            self._read_on(True)
+
     # -- asyncio.Protocol -------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,17 +78,9 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
 
     def data_received(self, data: bytes) -> None:
         self.received += 1
-        if self._closing:
-            return
-        self.connection.corked = True
-        try:
-            self.connection.receive(data)
-        except ProtocolError as error:
-            self.connection.fail(error)
-            self.close()
-        else:
-            self.connection.corked = False
-            self._flush()
+        self._take_in(data)
+        if self.connection.held:
+            self._read_on(False)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -98,6 +97,24 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
         self._on_lost(self)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _take_in(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self.connection.corked = True
+        try:
+            self.connection.receive(data)
+        except ProtocolError as error:
+            self.connection.fail(error)
+            self.close()
+        else:
+            self.connection.corked = False
+            self._flush()
+
+    def _read_on(self, on: bool) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            (transport.resume_reading if on else transport.pause_reading)()
 
     def _wake(self) -> None:
         if not self._flushing:
