@@ -5,13 +5,13 @@ import logging
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 
 import grpc
 
 from pyraft_lite.rpc.direct_call import MOST_UNSENT, DirectCall
 from pyraft_lite.rpc.grpc_call import GONE, Status
-from pyraft_lite.rpc.grpc_services import RefusedError, Services
+from pyraft_lite.rpc.grpc_services import Refusal, Services
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.connection import MAX_STREAMS, Connection, Stream
 from pyraft_lite.rpc.http2.headers import Headers, encode_literally
@@ -187,15 +187,14 @@ class _Exchange(Stream):
         if peer.calls >= MAX_STREAMS:  # Of streams that were reset, some calls have not noticed yet.
             self.reset(frames.REFUSED_STREAM)
             return
-        try:
-            call = peer.services.admit(verb, path, headers, by_name, partial(DirectCall, exchange=self))
-        except RefusedError as refused:
-            self.send_headers(encode_literally(((b":status", b"%d" % refused.status), *refused.headers)), ended=True)
+        call = peer.services.admit(verb, path, headers, by_name, partial(DirectCall, exchange=self))
+        if isinstance(call, Refusal):
+            self.send_headers(_block_of(call), ended=True)
             peer.refused()
-        else:
-            self.call = call
-            peer.calls += 1
-            call.begin(ended)
+            return
+        self.call = call
+        peer.calls += 1
+        call.begin(ended)
 
     def data_received(self, data: bytes, ended: bool) -> None:
         call = self.call
@@ -276,6 +275,11 @@ class _Exchange(Stream):
         assert self.call is not None
         self._peer.services.ended(self.call)
         self._peer.ended(self)
+
+
+@lru_cache(256)
+def _block_of(refusal: Refusal) -> bytes:
+    return encode_literally(((b":status", b"%d" % refusal.status), *refusal.headers))
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -8,7 +8,6 @@ from typing import TypeAlias, TypeVar
 
 import grpc
 
-from pyraft_lite.core.errors import OverloadedError
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
 from pyraft_lite.rpc.grpc_call import Call, Method, Status, trailers_only
@@ -22,7 +21,6 @@ from pyraft_lite.rpc.grpc_headers import (
 )
 from pyraft_lite.rpc.grpc_methods import method_of
 from pyraft_lite.rpc.limited import ServiceLimits, service_of
-from pyraft_lite.rpc.status import status_code
 
 AnyCall = TypeVar("AnyCall", bound=Call)
 
@@ -40,18 +38,22 @@ class _CallDetails(grpc.HandlerCallDetails):
     invocation_metadata: Metadata
 
 
-class RefusedError(Exception):
-    """A request that is not taken.
+@dataclass(frozen=True, slots=True, eq=False)
+class Refusal:
+    """The answer to a request that is not taken; the same object for all that are refused alike.
 
     Attributes:
         status: HTTP's.
         headers: Those of the answer, which has no body.
     """
 
-    def __init__(self, status: int, headers: Headers = ()) -> None:
-        super().__init__(status)
-        self.status = status
-        self.headers = headers
+    status: int
+    headers: Headers = ()
+
+
+_NOT_GRPC = Refusal(415)
+_NOT_POST = Refusal(405)
+_NO_TRAILERS = Refusal(400)
 
 
 class Services:
@@ -96,8 +98,8 @@ class Services:
 
     def admit(
         self, verb: bytes, path: bytes, fields: Headers, headers: Mapping[bytes, bytes], make: MakeCall[AnyCall]
-    ) -> AnyCall:
-        """Takes a call in, which :meth:`answer` or :meth:`ended` must be called for.
+    ) -> AnyCall | Refusal:
+        """Takes a call in, which :meth:`answer` or :meth:`ended` must be called for, or refuses it.
 
         Args:
             verb: HTTP's method.
@@ -105,37 +107,34 @@ class Services:
             fields: The headers.
             headers: The same by name.
             make: Makes the call.
-
-        Raises:
-            RefusedError: it is not taken.
         """
         content_type = headers.get(b"content-type", b"")
         if content_type != b"application/grpc" and not content_type.startswith(
             (b"application/grpc+", b"application/grpc;")
         ):
-            raise RefusedError(415)
+            return _NOT_GRPC
         if verb != b"POST":
-            raise RefusedError(405)
+            return _NOT_POST
         if headers.get(b"te") != b"trailers":  # Without it nothing could say how the call ended.
-            raise RefusedError(400)
+            return _NO_TRAILERS
         encoding = headers.get(b"grpc-encoding", framing.IDENTITY)
         if not framing.is_supported(encoding):
             text = f"invalid grpc-encoding {encoding.decode(errors='replace')!r}: want one of "
-            raise _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
-        deadline = None
+            return _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
         try:
+            method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
+            if method is None:
+                return _failure(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+            limit = method.limit
+            if limit is not None and (overload := limit.overload()):  # Before anything more: refusing must cost little.
+                return _overloaded(overload)
+            deadline = None
             if (timeout := headers.get(b"grpc-timeout")) is not None:
                 deadline = asyncio.get_running_loop().time() + parse_timeout(timeout)
-            method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
         except (MetadataError, ValueError) as error:
-            raise _failure(grpc.StatusCode.INTERNAL, str(error)) from error
-        if method is None:
-            raise _failure(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-        if method.limit is not None:
-            try:
-                method.limit.enter()
-            except OverloadedError as error:  # Before anything of it is read: refusing must cost little.
-                raise _failure(status_code(error, retriable=True), str(error)) from error
+            return _failure(grpc.StatusCode.INTERNAL, str(error))
+        if limit is not None:
+            limit.enter()
         call = make(method, fields, headers, deadline)
         self.calls.add(call)
         if deadline is not None and (self._timer is None or deadline < self._timer.when()):
@@ -187,11 +186,10 @@ class Services:
         return method_of(path, handler, self._limits.get(service_of(path)))
 
 
-def _failure(code: grpc.StatusCode, details: str) -> RefusedError:
-    return RefusedError(200, _answer(code, details))
+def _failure(code: grpc.StatusCode, details: str) -> Refusal:
+    return Refusal(200, trailers_only(encode_status(code, details)))
 
 
 @lru_cache(256)
-def _answer(code: grpc.StatusCode, details: str) -> Headers:
-    """Made once: whoever is overloaded gives the same answer again and again."""
-    return trailers_only(encode_status(code, details))
+def _overloaded(details: str) -> Refusal:
+    return _failure(grpc.StatusCode.RESOURCE_EXHAUSTED, details)

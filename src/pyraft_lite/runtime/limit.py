@@ -15,12 +15,14 @@ class Limit:
             nothing else is under way, and the last one may go beyond.
     """
 
-    __slots__ = ("_most_bytes", "_what", "bytes", "count", "most")
+    __slots__ = ("_most_bytes", "_too_large", "_too_many", "bytes", "count", "most")
 
     def __init__(self, what: str, most: int, most_bytes: int = sys.maxsize) -> None:
-        self._what = what
         self.most = most
         self._most_bytes = most_bytes
+        # Made once: whoever is overloaded says so again and again.
+        self._too_many = f"overloaded: the limit of {most} {what} under way is reached"
+        self._too_large = f"overloaded: the limit of {most_bytes} bytes of {what} under way is reached"
         self.count = 0
         self.bytes = 0
 
@@ -30,14 +32,18 @@ class Limit:
         Raises:
             OverloadedError: there is no room; nothing was counted.
         """
-        if self.count >= self.most:
-            raise OverloadedError(f"overloaded: the limit of {self.most} {self._what} under way is reached")
-        if self.bytes >= self._most_bytes:
-            raise OverloadedError(
-                f"overloaded: the limit of {self._most_bytes} bytes of {self._what} under way is reached"
-            )
+        if overload := self.overload():
+            raise OverloadedError(overload)
         self.count += count
         self.bytes += size
+
+    def overload(self) -> str | None:
+        """Why nothing can enter now; None if there is room."""
+        if self.count >= self.most:
+            return self._too_many
+        if self.bytes >= self._most_bytes:
+            return self._too_large
+        return None
 
     def leave(self, size: int = 0, count: int = 1) -> None:
         """What entered has ended."""
