@@ -40,6 +40,7 @@ class LoadResult:
     failures: dict[str, int] = field(default_factory=dict)
     failed_p50_ms: float = 0.0
     failed_p99_ms: float = 0.0
+    late_p99_ms: float = 0.0
 
     @classmethod
     def parse(cls, output: str) -> "LoadResult":

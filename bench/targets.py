@@ -10,8 +10,9 @@ from bench.failover import FAILOVER, GAP, KILL, STOP, TRANSFER
 from bench.floors import FLOORS, ONE_COMMIT
 from bench.hammering import HAMMERING, JOB, SECONDS
 from bench.log_size import COMPACTION, LOG_SIZE, MEMORY, MILLION, START, WHILE, entries_case
+from bench.overload import CASE, OVERLOAD, REFUSED_P99
 from bench.peers import ETCD, GO, OURS, Peer
-from bench.results import OPERATIONS, P50, Metric, Results
+from bench.results import OPERATIONS, P50, P99, Metric, Results
 from bench.snapshot import RATE, SNAPSHOT
 
 OVER_GO = 1.3
@@ -42,6 +43,10 @@ LIMITS = (
     Limit(f"start with {_LOG}: ≤ 5 s", LOG_SIZE.name, _LOG, START, "s", most=5),
     Limit(f"memory with {_LOG}: ≤ 150 MiB resident", LOG_SIZE.name, _LOG, MEMORY, "MiB", most=150),
     Limit(f"compaction of {_LOG}: no pause over 100 ms", COMPACTION.name, _LOG, WHILE, "ms", most=100),
+    Limit(
+        "calls at twice the saturating rate: p99 ≤ 500 ms of what is answered", OVERLOAD.name, CASE, P99, "ms", most=500
+    ),
+    Limit("the same: p99 ≤ 250 ms of what is refused", OVERLOAD.name, CASE, REFUSED_P99, "ms", most=250),
     Limit("install of a snapshot of 1 GiB: ≥ 200 MB/s", SNAPSHOT.name, "1 GiB", RATE, "MB/s", least=200),
 )
 

@@ -118,6 +118,18 @@ def test_a_program_that_fails_is_an_error() -> None:
         processes.run(["false"], 1)
 
 
+def test_what_is_started_keeps_to_its_cores() -> None:
+    before = os.sched_getaffinity(0)
+    first, second = processes.halves()
+    assert {*first, *second} == before
+    assert len(before) == 1 or not {*first} & {*second}
+    for cores in first, second:
+        with processes.on_cores(cores):
+            print_cores = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+            assert json.loads(processes.run(print_cores, 1)) == sorted(cores)
+    assert os.sched_getaffinity(0) == before
+
+
 def test_data_is_gone_after_use_and_a_full_disk_is_told(tmp_path: Path) -> None:
     session = Session(Options(), tmp_path)
     with session.directory(needed=1) as directory:

@@ -6,8 +6,9 @@ from bench.echo import subject
 from bench.failover import GAP, KILL
 from bench.hammering import JOB, SECONDS
 from bench.log_size import MEMORY, MILLION, START, WHILE, entries_case
+from bench.overload import CASE, REFUSED_P99
 from bench.peers import ETCD, GO, OURS
-from bench.results import OPERATIONS, P50, Key, Metric, Results
+from bench.results import OPERATIONS, P50, P99, Key, Metric, Results
 from bench.snapshot import RATE
 from bench.targets import Verdict, judge
 
@@ -66,6 +67,8 @@ def verdict(begins: str, *samples: Sample) -> Verdict:
         ("start", [], ("log", LOG, START, 5), 5.1),
         ("memory", [], ("log", LOG, MEMORY, 150), 151),
         ("compaction", [], ("compaction", LOG, WHILE, 100), 101),
+        ("calls at twice the saturating rate", [], ("overload", CASE, P99, 500), 501),
+        ("the same: p99", [], ("overload", CASE, REFUSED_P99, 250), 251),
         ("install", [], ("snapshot", "1 GiB", RATE, 200), 199),
     ],
 )

@@ -110,24 +110,39 @@ func runCallers(o options, kind kind, servers *servers) *record {
 	return record
 }
 
-// runAtRate calls at a steady rate, and counts latency from when a call was due.
+// runAtRate calls at a steady rate, and counts latency from when a call was due. A caller that has its answer takes the
+// next call: a new one for each call would cost more than the call, once there are many.
 func runAtRate(o options, kind kind, servers *servers) *record {
 	record := newRecord()
+	type call struct {
+		number uint64
+		due    time.Time
+	}
+	calls := make(chan call)
 	var callers sync.WaitGroup
+	caller := func(next call) {
+		defer callers.Done()
+		for more := true; more; next, more = <-calls {
+			record.late(next.due)
+			if err := servers.call(next.number, kind.method, kind.encode(next.number, o.size, o.batch)); err != nil {
+				record.failed(next.due, reason(err))
+			} else {
+				record.answered(next.due, 1)
+			}
+		}
+	}
 	total := int(o.rate * o.duration.Seconds())
 	for each := 0; each < total; each++ {
 		due := record.begun.Add(time.Duration(float64(each) / o.rate * float64(time.Second)))
 		time.Sleep(time.Until(due))
-		callers.Add(1)
-		go func(number uint64) {
-			defer callers.Done()
-			if err := servers.call(number, kind.method, kind.encode(number, o.size, o.batch)); err != nil {
-				record.failed(due, reason(err))
-			} else {
-				record.answered(due, 1)
-			}
-		}(uint64(each))
+		select {
+		case calls <- call{uint64(each), due}:
+		default:
+			callers.Add(1)
+			go caller(call{uint64(each), due})
+		}
 	}
+	close(calls)
 	callers.Wait()
 	return record
 }

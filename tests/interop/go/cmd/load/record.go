@@ -14,6 +14,7 @@ type record struct {
 	begun     time.Time
 	latencies []time.Duration
 	refusals  []time.Duration
+	delays    []time.Duration
 	answers   []answer
 	failures  map[string]int
 }
@@ -25,6 +26,14 @@ type answer struct {
 }
 
 func newRecord() *record { return &record{begun: time.Now(), failures: map[string]int{}} }
+
+// late notes how much later than due a call is made.
+func (r *record) late(due time.Time) {
+	now := time.Now()
+	r.Lock()
+	defer r.Unlock()
+	r.delays = append(r.delays, now.Sub(due))
+}
 
 func (r *record) answered(began time.Time, values int) {
 	now := time.Now()
@@ -64,6 +73,7 @@ type summary struct {
 	Failures    map[string]int `json:"failures"`
 	FailedP50   float64        `json:"failed_p50_ms"`
 	FailedP99   float64        `json:"failed_p99_ms"`
+	LateP99     float64        `json:"late_p99_ms"`
 	CPU         float64        `json:"cpu_seconds"`
 }
 
@@ -84,6 +94,7 @@ func (r *record) summary(o options) summary {
 	}
 	sortDurations(r.latencies)
 	sortDurations(r.refusals)
+	sortDurations(r.delays)
 	sort.Slice(r.answers, func(i, j int) bool { return r.answers[i].at < r.answers[j].at })
 	before := time.Duration(0)
 	for _, answer := range r.answers {
@@ -105,6 +116,7 @@ func (r *record) summary(o options) summary {
 	s.P50, s.P90 = quantile(r.latencies, 0.5), quantile(r.latencies, 0.9)
 	s.P99, s.Max = quantile(r.latencies, 0.99), quantile(r.latencies, 1)
 	s.FailedP50, s.FailedP99 = quantile(r.refusals, 0.5), quantile(r.refusals, 0.99)
+	s.LateP99 = quantile(r.delays, 0.99)
 	for each := 0; each <= quantiles && len(r.latencies) > 0; each++ {
 		s.Quantiles = append(s.Quantiles, quantile(r.latencies, float64(each)/quantiles))
 	}
