@@ -26,13 +26,14 @@ from http2_peers import (
 from peers import listening
 
 from pyraft_lite.rpc import grpc_framing as framing
+from pyraft_lite.rpc import shedding
 from pyraft_lite.rpc.asyncio_engine import AsyncioEngine
 from pyraft_lite.rpc.engine import CallContext, ServerEngine
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.frames import PREFACE
 from pyraft_lite.rpc.http2.headers import encode_literally
 from pyraft_lite.rpc.limited import ServiceLimits
-from pyraft_lite.rpc.shedding import MOST_REFUSED, Shedding
+from pyraft_lite.rpc.shedding import Shedding
 from pyraft_lite.runtime.limit import Limit
 
 ECHO, SLEEP, CHAT, FLOOD = b"/test.Echo/Echo", b"/test.Echo/Sleep", b"/test.Echo/Chat", b"/test.Echo/Flood"
@@ -270,6 +271,15 @@ async def test_calls_leave_their_limits_when_their_connection_is_gone() -> None:
 # -- clients that are slow, silent or loud ----------------------------------------------------------------------------
 
 
+MOST_REFUSED = 32
+
+
+@pytest.fixture
+def held_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are held after few refusals."""
+    monkeypatch.setattr(shedding, "MOST_REFUSED", MOST_REFUSED)
+
+
 @asynccontextmanager
 async def overloaded(engine: AsyncioEngine) -> AsyncIterator[tuple[Callable[[], Awaitable[None]], str]]:
     """An engine that takes no more calls of a service until one has been released, and its address."""
@@ -286,6 +296,7 @@ async def overloaded(engine: AsyncioEngine) -> AsyncIterator[tuple[Callable[[], 
         yield release, address
 
 
+@pytest.mark.usefixtures("held_soon")
 async def test_a_turn_of_the_loop_refuses_only_so_many_calls_and_in_the_end_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -309,6 +320,7 @@ async def test_a_turn_of_the_loop_refuses_only_so_many_calls_and_in_the_end_all(
     assert max(each_turn) <= MOST_REFUSED + 2, "and one of each connection before it is held"
 
 
+@pytest.mark.usefixtures("held_soon")
 async def test_who_is_held_up_is_heard_again_and_may_leave(caplog: pytest.LogCaptureFixture) -> None:
     async with overloaded(AsyncioEngine()) as (release, address), h2_client(address) as client:
         asked = [client.begin(HOLD, end=True) for _ in range(500)]
@@ -323,6 +335,7 @@ async def test_who_is_held_up_is_heard_again_and_may_leave(caplog: pytest.LogCap
     assert not caplog.records
 
 
+@pytest.mark.usefixtures("held_soon")
 async def test_an_engine_stops_though_connections_are_held_up() -> None:
     engine = AsyncioEngine(LONG)
     async with overloaded(engine) as (release, address), h2_client(address) as client:

@@ -11,9 +11,9 @@ from collections import deque
 from pyraft_lite.rpc.http2.protocol import Http2Protocol
 from pyraft_lite.rpc.http2.server import ServerConnection
 
-MOST_REFUSED = 128
-"""Calls that are refused in one turn of the loop before connections are held: two or three milliseconds. With 32, a
-node that is called twice as often as it can answer falls behind with refusing."""
+MOST_REFUSED = 512
+"""Calls that are refused in one turn of the loop before connections are held: some ten milliseconds. With 32, a node
+that is called twice as often as it can answer falls behind with refusing."""
 
 
 class Shedding:

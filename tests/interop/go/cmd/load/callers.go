@@ -87,7 +87,7 @@ func reason(err error) string { return status.Code(err).String() }
 
 // runCallers has each caller call again as soon as it has its answer.
 func runCallers(o options, kind kind, servers *servers) *record {
-	record := newRecord()
+	record := newRecord(0)
 	var number uint64
 	var callers sync.WaitGroup
 	end := record.begun.Add(o.duration)
@@ -113,7 +113,8 @@ func runCallers(o options, kind kind, servers *servers) *record {
 // runAtRate calls at a steady rate, and counts latency from when a call was due. A caller that has its answer takes the
 // next call: a new one for each call would cost more than the call, once there are many.
 func runAtRate(o options, kind kind, servers *servers) *record {
-	record := newRecord()
+	total := int(o.rate * o.duration.Seconds())
+	record := newRecord(total)
 	type call struct {
 		number uint64
 		due    time.Time
@@ -131,7 +132,6 @@ func runAtRate(o options, kind kind, servers *servers) *record {
 			}
 		}
 	}
-	total := int(o.rate * o.duration.Seconds())
 	for each := 0; each < total; each++ {
 		due := record.begun.Add(time.Duration(float64(each) / o.rate * float64(time.Second)))
 		time.Sleep(time.Until(due))

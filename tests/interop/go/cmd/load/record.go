@@ -25,7 +25,14 @@ type answer struct {
 	values int
 }
 
-func newRecord() *record { return &record{begun: time.Now(), failures: map[string]int{}} }
+// newRecord has room for so many calls; more are no harm.
+func newRecord(calls int) *record {
+	durations := func() []time.Duration { return make([]time.Duration, 0, calls) }
+	return &record{
+		latencies: durations(), refusals: durations(), delays: durations(), answers: make([]answer, 0, calls),
+		failures: map[string]int{}, begun: time.Now(),
+	}
+}
 
 // late notes how much later than due a call is made.
 func (r *record) late(due time.Time) {

@@ -12,7 +12,7 @@ import (
 
 // runStreams keeps so many messages unanswered on each stream, and opens another when one breaks.
 func runStreams(o options, kind kind, servers *servers) *record {
-	record := newRecord()
+	record := newRecord(0)
 	var number uint64
 	var streams sync.WaitGroup
 	ctx, cancel := context.WithDeadline(context.Background(), record.begun.Add(o.duration+callTimeout))
