@@ -1,7 +1,6 @@
 """Streams of appends, both ends."""
 
 import asyncio
-import dataclasses
 
 import grpc
 import pytest
@@ -21,7 +20,7 @@ LARGE = 3 * 1024 * 1024
 
 
 def large_append(index: int) -> AppendEntriesRequest:
-    return dataclasses.replace(append(index), entries=(Entry(index + 1, 1, EntryType.COMMAND, bytes(LARGE)),))
+    return append(index)._replace(entries=(Entry(index + 1, 1, EntryType.COMMAND, bytes(LARGE)),))
 
 
 class Slow:

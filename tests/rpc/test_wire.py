@@ -1,6 +1,5 @@
 """The core's messages on the wire."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -271,7 +270,7 @@ def test_a_snapshot_with_an_unreadable_configuration_is_refused() -> None:
 def test_heartbeats_stay_heartbeats() -> None:
     heartbeat = core.AppendEntriesRequest(term=2, sender=BOB)
     assert wire.decode_append_request(wire.encode_append_request(heartbeat)).is_heartbeat
-    probe = dataclasses.replace(heartbeat, prev_index=8, prev_term=2)
+    probe = heartbeat._replace(prev_index=8, prev_term=2)
     assert not wire.decode_append_request(wire.encode_append_request(probe)).is_heartbeat
 
 

@@ -7,6 +7,7 @@ FSM.
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.entry import Entry
@@ -24,8 +25,7 @@ from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.core.state import HardState, State
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Make durable, as one atomic step: the hard state, then the truncation, then the entries. Answered by
     Written(seq)."""
 
@@ -49,8 +49,7 @@ class Channel(Enum):
     STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send a request; answered by exactly one RpcResponse or RpcFailed of this ``rpc_id``."""
 
     rpc_id: int
@@ -76,8 +75,7 @@ class CloseStream:
     to: Server
 
 
-@dataclass(frozen=True, slots=True)
-class Respond:
+class Respond(NamedTuple):
     """Answer an incoming RPC. What the answer promises is durable already."""
 
     rpc: Token
@@ -108,8 +106,7 @@ class RestoreSnapshot:
     meta: SnapshotMeta
 
 
-@dataclass(frozen=True, slots=True)
-class Apply:
+class Apply(NamedTuple):
     """Everything up to ``to_index`` is committed: apply it. ``waiting`` names who proposed which index here."""
 
     to_index: int

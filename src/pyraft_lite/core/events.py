@@ -1,4 +1,8 @@
-"""What can happen to a node: the inputs of :meth:`pyraft_lite.core.Core.step`."""
+"""What can happen to a node: the inputs of :meth:`pyraft_lite.core.Core.step`.
+
+Those that come with every write are named tuples, as such effects and messages are: Python makes them in a third of the
+time that a frozen dataclass takes.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -18,8 +22,7 @@ class Tick:
     """The time of :meth:`Core.deadline` has come."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receive:
+class Receive(NamedTuple):
     """A peer's request came in. Exactly one Respond or Refuse effect will carry ``rpc``, in this step or a later
     one."""
 
@@ -27,8 +30,7 @@ class Receive:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class RpcResponse:
+class RpcResponse(NamedTuple):
     """The answer to the Send or SendSnapshot effect of this ``rpc_id``."""
 
     rpc_id: int
@@ -48,8 +50,7 @@ class RpcFailed:
     unsupported: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """The Write effect of this ``seq``, and all before it, are durable."""
 
     seq: int
@@ -71,8 +72,7 @@ class Proposal(NamedTuple):
     extensions: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Propose:
+class Propose(NamedTuple):
     """Proposals to append in this order; each ends with an Apply effect that names its token, or a Fail effect. Several
     may have one token, which is then named for each of them."""
 

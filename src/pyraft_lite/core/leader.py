@@ -207,6 +207,8 @@ class Leader(Role):
     def _commit(self) -> None:
         """Commits what a quorum of voters has durably, ourselves counted only if we vote (R9)."""
         core = self.core
+        if core.commit_index == core.log.last_index:
+            return
         index = majority_reached(
             core.log.durable_index if voter.id == core.me.id else self.replication.peers[voter.id].match
             for voter in core.configurations.latest.voters

@@ -2,6 +2,7 @@
 business."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pyraft_lite.core.configuration import Configuration
 from pyraft_lite.core.entry import Entry
@@ -15,8 +16,7 @@ class Peer:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class AppendEntriesRequest:
+class AppendEntriesRequest(NamedTuple):
     """Entries to append after ``(prev_index, prev_term)``; with everything but term and sender zero, a heartbeat."""
 
     term: int
@@ -32,8 +32,7 @@ class AppendEntriesRequest:
         return not (self.prev_index or self.prev_term or self.entries or self.leader_commit)
 
 
-@dataclass(frozen=True, slots=True)
-class AppendEntriesResponse:
+class AppendEntriesResponse(NamedTuple):
     """``last_log`` is the follower's last index, a hint after a rejection (R8)."""
 
     term: int

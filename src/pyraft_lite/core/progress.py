@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from pyraft_lite.core.configuration import Server
 
@@ -25,8 +26,7 @@ class Purpose(Enum):
     SNAPSHOT = "snapshot"
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A request that is not answered yet.
 
     Attributes:

@@ -41,6 +41,9 @@ _LEVELS = {
     effects.Level.ERROR: logging.ERROR,
 }
 
+_LONGEST_MOMENT = 0.005
+"""Seconds by which, at most, anything that is due may be late while much goes on."""
+
 GONE_PROBES = (0.0, 0.01, 0.05)
 """Seconds to wait before each look whether a lost leader's process is gone: a dying process closes its connections and
 its listening socket one after the other (R19)."""
@@ -102,6 +105,8 @@ class Raft:
         self._snapshot_requests = Limit("snapshots", MAX_QUEUED)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        timeouts = config.settings
+        self._moment = min(_LONGEST_MOMENT, timeouts.commit_timeout / 10, timeouts.heartbeat_timeout / 100)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting_tasks: set[asyncio.Task[None]] = set()
         self._leader_watch: asyncio.Task[None] | None = None
@@ -289,22 +294,30 @@ class Raft:
         self._arm_timer()
 
     def _arm_timer(self) -> None:
-        """Keeps one timer, at or before the core's deadline: most deadlines move on before they come."""
-        deadline = self._core.deadline()
-        if deadline is None or (self._timer_at is not None and self._timer_at <= deadline):
+        """Sees to it that a timer fires before the core's next deadline, or at most a moment after it. Most deadlines
+        move on before they come, and to ask for them after every step costs more than to come back now and then."""
+        soon = self._loop.time() + self._moment
+        if self._timer_at is not None and self._timer_at <= soon:
             return
+        deadline = self._core.deadline()
+        if deadline is not None:
+            self._set_timer(min(deadline, soon))
+
+    def _set_timer(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
         deadline = self._core.deadline()
-        if deadline is not None and deadline <= self._loop.time():
+        if deadline is None:
+            return
+        if deadline <= self._loop.time():
             self._post(events.Tick())
         else:
-            self._arm_timer()
+            self._set_timer(deadline)
 
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:

@@ -216,8 +216,13 @@ class Connection(ABC):
         if self._paused and len(self._out) > 2 * MAX_OUT:
             raise ProtocolError("the peer asks and asks, and reads nothing", frames.ENHANCE_YOUR_CALM)
 
+    @property
+    def has_output(self) -> bool:
+        """There is something to :meth:`take`."""
+        return bool(self._out)
+
     def take(self) -> bytes:
-        """What is to be written now; to be called until there is nothing."""
+        """What is to be written now; there may be more after it."""
         taken = bytes(self._out)
         self._out.clear()
         if self._waiting:

@@ -131,8 +131,8 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
             self._wake()
 
     def _finish(self, transport: asyncio.Transport) -> None:
-        while data := self.connection.take():
-            transport.write(data)
+        while self.connection.has_output:
+            transport.write(self.connection.take())
         if not transport.is_closing():
             with contextlib.suppress(OSError):  # The peer is gone already; so will the transport be.
                 transport.write_eof()
@@ -142,6 +142,6 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
         transport = self._transport
         if transport is not None and not self._closing:
             self._flushing = True
-            while not self._paused and (data := self.connection.take()):
-                transport.write(data)
+            while self.connection.has_output and not self._paused:
+                transport.write(self.connection.take())
         self._flushing = False
