@@ -1,6 +1,7 @@
 """When a node asks its core for the next deadline, and whether it keeps it."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -45,26 +46,29 @@ class Deadlines:
         return self._step(event, now)
 
 
-async def test_steps_that_follow_each_other_do_not_each_ask_for_the_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Raft]:
+    """The leader of a cluster of one."""
     async with cluster(tmp_path, 1) as members:
-        raft = (await members.leader()).raft
-        deadlines = Deadlines(raft, monkeypatch)
-        for _ in range(100):
-            raft._post(NOTHING)
-        assert deadlines.asked <= 1
+        yield (await members.leader()).raft
+
+
+async def test_steps_that_follow_each_other_do_not_each_ask_for_the_deadline(
+    node: Raft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines = Deadlines(node, monkeypatch)
+    for _ in range(100):
+        node._post(NOTHING)
+    assert deadlines.asked <= 1
 
 
 @pytest.mark.parametrize("seconds", [0, 0.02])
 async def test_a_deadline_that_has_come_nearer_since_it_was_asked_for_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+    node: Raft, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    async with cluster(tmp_path, 1) as members:
-        raft = (await members.leader()).raft
-        deadlines = Deadlines(raft, monkeypatch)
-        for _ in range(2):
-            raft._post(NOTHING)
-            deadlines.set_in(seconds)
-            await asyncio.wait_for(deadlines.ticked.wait(), 30)
-            deadlines.ticked.clear()
+    deadlines = Deadlines(node, monkeypatch)
+    for _ in range(2):
+        node._post(NOTHING)
+        deadlines.set_in(seconds)
+        await asyncio.wait_for(deadlines.ticked.wait(), 30)
+        deadlines.ticked.clear()

@@ -207,7 +207,7 @@ class Leader(Role):
     def _commit(self) -> None:
         """Commits what a quorum of voters has durably, ourselves counted only if we vote (R9)."""
         core = self.core
-        if core.commit_index == core.log.last_index:
+        if core.commit_index == core.log.last_index:  # So it is for answers beyond those of a quorum.
             return
         index = majority_reached(
             core.log.durable_index if voter.id == core.me.id else self.replication.peers[voter.id].match

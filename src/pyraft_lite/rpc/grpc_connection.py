@@ -116,10 +116,6 @@ class GrpcCall(Stream):
     def data_received(self, data: bytes, ended: bool) -> None:
         self.use(len(data))
         deframer = self._deframer
-        if self._on_end is not None and deframer.is_empty and (payload := framing.only_payload(data)) is not None:
-            self._on_message(payload)
-            self._check_end(ended)
-            return
         deframer.feed(data)
         try:
             while self._on_end is not None and (frame := deframer.next()) is not None:

@@ -42,7 +42,8 @@ _LEVELS = {
 }
 
 _LONGEST_MOMENT = 0.005
-"""Seconds by which, at most, anything that is due may be late while much goes on."""
+"""Seconds by which, at most, what is due may be late while steps follow each other: short beside all that is waited
+for, of which the shortest are a commit timeout and a tenth of a heartbeat timeout."""
 
 GONE_PROBES = (0.0, 0.01, 0.05)
 """Seconds to wait before each look whether a lost leader's process is gone: a dying process closes its connections and
@@ -105,8 +106,8 @@ class Raft:
         self._snapshot_requests = Limit("snapshots", MAX_QUEUED)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        timeouts = config.settings
-        self._moment = min(_LONGEST_MOMENT, timeouts.commit_timeout / 10, timeouts.heartbeat_timeout / 100)
+        settings = config.settings
+        self._moment = min(_LONGEST_MOMENT, settings.commit_timeout / 10, settings.heartbeat_timeout / 100)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lasting_tasks: set[asyncio.Task[None]] = set()
         self._leader_watch: asyncio.Task[None] | None = None
