@@ -11,7 +11,7 @@ from raft_cluster import Journal
 
 from pyraft_lite.core.configuration import Configuration
 from pyraft_lite.core.entry import Entry, EntryType
-from pyraft_lite.core.errors import AbortedByRestoreError
+from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.fsm_runner import BATCH_ENTRIES, FsmRunner
 from pyraft_lite.runtime.limit import Limit
@@ -115,6 +115,23 @@ async def test_a_restore_replaces_what_was_applied_and_aborts_who_waited_for_it(
     fixture.runner.commit(4, [])
     await fixture.until(4)
     assert fixture.journal.commands == [b"a", b"b", b"3", b"4"]
+
+
+async def test_what_waits_for_a_restore_goes_on_when_it_is_done(on_loop: bool) -> None:
+    fixture = Fixture(on_loop=on_loop)
+    await fixture.runner.until_restored()
+    fixture.runner.restore(META)
+    assert fixture.runner.applied_index == 0
+    await fixture.runner.until_restored()
+    assert fixture.journal.commands == [b"a", b"b"]
+
+
+async def test_what_waits_for_a_restore_that_fails_hears_of_it(on_loop: bool) -> None:
+    fixture = Fixture(on_loop=on_loop)
+    fixture.journal.restore = None  # type: ignore[method-assign, assignment]
+    fixture.runner.restore(META)
+    with pytest.raises(RaftError, match="the state machine has failed"):
+        await fixture.runner.until_restored()
 
 
 async def test_a_failure_is_reported_once_and_ends_it(on_loop: bool) -> None:

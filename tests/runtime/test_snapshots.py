@@ -4,15 +4,16 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
 from pyraft_lite.core.configuration import Configuration, Server
-from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot
-from pyraft_lite.core.errors import StorageError
-from pyraft_lite.core.events import Event, RpcResponse, SnapshotReceived, SnapshotReceiveFailed
+from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
+from pyraft_lite.core.errors import RaftError, StorageError
+from pyraft_lite.core.events import Event, RestoreFailed, RpcResponse, SnapshotReceived, SnapshotReceiveFailed
 from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.snapshots import CHUNK_BYTES, WAITING_BYTES, Snapshots
@@ -92,9 +93,13 @@ async def seen(condition: "asyncio.Event | threading.Event") -> None:
     await (condition.wait() if isinstance(condition, asyncio.Event) else asyncio.to_thread(condition.wait))
 
 
+async def at_once() -> None:
+    """A state machine that has nothing to restore."""
+
+
 def receiver(store: FileSnapshotStore) -> tuple[Snapshots, list[Event]]:
     posted: list[Event] = []
-    return Snapshots(store, SlowPeer(), posted.append), posted  # type: ignore[arg-type]
+    return Snapshots(store, SlowPeer(), posted.append, at_once), posted  # type: ignore[arg-type]
 
 
 def state(store: FileSnapshotStore) -> bytes:
@@ -257,7 +262,7 @@ async def test_the_next_piece_is_read_while_one_is_sent_and_no_more(tmp_path: Pa
     source = CountedReads(content)
     peer = SlowPeer()
     posted: list[Event] = []
-    node = Snapshots(StoreOf(tmp_path, source), peer, posted.append)  # type: ignore[arg-type]
+    node = Snapshots(StoreOf(tmp_path, source), peer, posted.append, at_once)  # type: ignore[arg-type]
     sending = asyncio.create_task(node.send(SendSnapshot(1, Server("b", "b.test:1"), request(len(content)), "2-9-1")))
     for sent in range(6):
         while source.reads < sent + 2:  # noqa: ASYNC110 - it is read on another thread
@@ -290,7 +295,7 @@ async def test_sending_that_is_cancelled_closes_the_state_when_it_is_read_no_mor
         return read(size)
 
     monkeypatch.setattr(source, "read", slow_read)
-    node = Snapshots(StoreOf(tmp_path, source), SlowPeer(), lambda _: None)  # type: ignore[arg-type]
+    node = Snapshots(StoreOf(tmp_path, source), SlowPeer(), lambda _: None, at_once)  # type: ignore[arg-type]
     sending = asyncio.create_task(node.send(SendSnapshot(1, Server("b", "b.test:1"), request(9), "2-9-1")))
     await seen(reached)
     sending.cancel()
@@ -302,3 +307,75 @@ async def test_sending_that_is_cancelled_closes_the_state_when_it_is_read_no_mor
     assert sending.cancelled()
     assert source.closed
     assert not source.closed_early
+
+
+class SlowMachine:
+    """A state machine that has restored what it is told to when :attr:`gate` is set."""
+
+    def __init__(self) -> None:
+        self.posted: list[Event] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.waited_for = asyncio.Event()
+
+    def post(self, event: Event) -> None:
+        """In place of the core: takes everything up."""
+        assert self.gate.is_set(), "the one before is not restored yet"
+        self.posted.append(event)
+        self.gate.clear()
+
+    async def until_restored(self) -> None:
+        if not self.gate.is_set():
+            self.waited_for.set()
+        await self.gate.wait()
+
+
+async def empty() -> AsyncIterator[bytes]:
+    for chunk in ():
+        yield chunk
+
+
+@pytest.mark.parametrize("what", ["received", "a user's", "discarded"])
+async def test_nothing_pushes_out_a_snapshot_that_waits_to_be_restored(tmp_path: Path, what: str) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # one thing after the other
+    store = FileSnapshotStore(tmp_path, retain=2)
+    machine = SlowMachine()
+    node = Snapshots(store, SlowPeer(), machine.post, machine.until_restored)  # type: ignore[arg-type]
+    await node.receive(ReceiveSnapshot(None, request(0)), empty())
+    (first,) = store.list()
+    waiting = asyncio.create_task(node.receive(ReceiveSnapshot(None, request(0)), empty()))
+    await machine.waited_for.wait()
+    match what:
+        case "received":
+            other = node.receive(ReceiveSnapshot(None, request(0)), empty())
+        case "a user's":
+            other = node.store_restore(StoreRestore(None, 10, 3, CONFIGURATION, 5), io.BytesIO(b"state"))
+        case _:
+            other = node.discard(first.id)
+    behind = asyncio.create_task(other)
+    for _ in range(3):
+        await asyncio.to_thread(lambda: None)  # did it not wait, the first would be gone by now
+    assert list(store.list()) == [first]
+    assert len(machine.posted) == 1
+    for work in (waiting, behind):
+        machine.gate.set()
+        await work
+    assert len(machine.posted) == (2 if what == "discarded" else 3)
+    assert first not in store.list()
+
+
+async def test_a_state_machine_that_has_failed_takes_no_more_snapshots(tmp_path: Path) -> None:
+    async def until_restored() -> None:
+        raise RaftError("the state machine has failed")
+
+    store = FileSnapshotStore(tmp_path)
+    posted: list[Event] = []
+    node = Snapshots(store, SlowPeer(), posted.append, until_restored)  # type: ignore[arg-type]
+    await node.receive(ReceiveSnapshot(None, request(0)), empty())
+    await node.store_restore(StoreRestore(7, 10, 3, CONFIGURATION, 5), io.BytesIO(b"state"))
+    assert posted == [
+        SnapshotReceiveFailed(None, "the state machine has failed"),
+        RestoreFailed(7, "failed to store the snapshot to restore: the state machine has failed"),
+    ]
+    assert not store.list()
+    assert not list((tmp_path / "snapshots").iterdir())

@@ -45,9 +45,9 @@ from pathlib import Path
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.storage import FileSnapshotStore
 
-store = FileSnapshotStore(Path(sys.argv[1]), retain=1)
-sink = store.create(index=2, term=1, configuration=Configuration((Server("a", "a:1"),)), configuration_index=1)
-sink.write(b"new state")
+store = FileSnapshotStore(Path(sys.argv[1]), retain=2)
+sink = store.create(index=3, term=1, configuration=Configuration((Server("a", "a:1"),)), configuration_index=1)
+sink.write(b"state 3")
 left = int(sys.argv[2])
 
 def dying(function):
@@ -69,26 +69,28 @@ sink.close()
 """
 
 
-def test_a_crash_at_any_step_leaves_the_old_snapshot_or_the_new_one_whole(tmp_path: Path) -> None:
+def test_a_crash_at_any_step_leaves_the_old_snapshots_or_the_new_one_whole(tmp_path: Path) -> None:
     crashed = 0
     outcomes = []
     while True:
         directory = tmp_path / str(crashed)
-        old = take(FileSnapshotStore(directory), 1)
+        store = FileSnapshotStore(directory)
+        take(store, 1)
+        take(store, 2)
         result = subprocess.run([sys.executable, "-c", CRASH, str(directory), str(crashed)], check=False)
         store = FileSnapshotStore(directory)
         for meta in store.list():
-            opened, file = store.open(meta.id)
+            _, file = store.open(meta.id)
             with file:
-                assert file.read() == (b"state 1" if opened.id == old else b"new state")
+                assert file.read() == b"state %d" % meta.index
         outcomes.append([meta.index for meta in store.list()])
         assert files(directory) == sorted(meta.id for meta in store.list())
         if result.returncode == 0:
             break
         assert result.returncode == 9
         crashed += 1
-    assert outcomes == sorted(outcomes, key=[[1], [2, 1], [2]].index)
-    assert {tuple(indexes) for indexes in outcomes} == {(1,), (2, 1), (2,)}
+    assert outcomes == sorted(outcomes, key=[[2, 1], [3, 2, 1], [3, 2]].index)
+    assert {tuple(indexes) for indexes in outcomes} == {(2, 1), (3, 2, 1), (3, 2)}
 
 
 def test_all_bytes_are_synced_before_the_snapshot_gets_its_name(
@@ -274,12 +276,13 @@ def test_damaged_snapshots_do_not_push_out_good_ones_and_are_told_of(
 def test_a_snapshot_that_can_not_be_removed_does_not_fail_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = FileSnapshotStore(tmp_path, retain=1)
+    store = FileSnapshotStore(tmp_path, retain=2)
     take(store, 1)
+    kept = take(store, 2)
     monkeypatch.setattr(shutil, "rmtree", broken)
     with caplog.at_level(logging.WARNING):
-        new = take(store, 2)
-    assert [meta.id for meta in store.list()] == [new]
+        new = take(store, 3)
+    assert [meta.id for meta in store.list()] == [new, kept]
     assert "cannot remove snapshot" in caplog.text
 
 

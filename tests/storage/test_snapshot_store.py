@@ -81,9 +81,9 @@ def test_a_deleted_snapshot_is_gone_and_the_others_stay(store: Store) -> None:
         store.delete(second.id)
 
 
-def test_at_least_one_is_retained(tmp_path: Path) -> None:
-    for make in (lambda: FileSnapshotStore(tmp_path, retain=0), lambda: MemorySnapshotStore(0)):
-        with pytest.raises(ValueError, match="retain is 0, must be at least 1"):
+def test_at_least_two_are_retained(tmp_path: Path) -> None:
+    for make in (lambda: FileSnapshotStore(tmp_path, retain=1), lambda: MemorySnapshotStore(1)):
+        with pytest.raises(ValueError, match="retain is 1, must be at least 2"):
             make()
 
 

@@ -51,6 +51,8 @@ class FsmRunner:
         self._failed = False
         self._commit_index = 0
         self._restore: SnapshotMeta | None = None
+        self._restored = asyncio.Event()
+        self._restored.set()
         self._freezes: list[asyncio.Future[tuple[int, FSMSnapshot]]] = []
         self._proposed: dict[int, Operation | Batch] = {}
         self._readers: list[tuple[int, int, Operation]] = []
@@ -80,8 +82,19 @@ class FsmRunner:
     def restore(self, meta: SnapshotMeta) -> None:
         """Replaces the state by this snapshot; what it includes is not applied one by one any more."""
         self._restore = meta
+        self._restored.clear()
         self._commit_index = max(self._commit_index, meta.index)
         self._wake()
+
+    async def until_restored(self) -> None:
+        """Returns when no snapshot waits to be restored.
+
+        Raises:
+            RaftError: the state machine has failed, and restores nothing any more.
+        """
+        await self._restored.wait()
+        if self._failed:
+            raise RaftError("the state machine has failed")
 
     async def freeze(self) -> tuple[int, FSMSnapshot]:
         """The state machine's frozen state, and the index it has applied."""
@@ -158,6 +171,7 @@ class FsmRunner:
     def _fail(self, error: Exception) -> None:
         """Whatever a user's state machine raises: going on would make this replica differ from the others."""
         self._failed = True
+        self._restored.set()
         self._on_failed(f"state machine failed after index {self.applied_index}: {type(error).__name__}: {error}")
 
     async def _run_restore(self, meta: SnapshotMeta) -> None:
@@ -165,6 +179,7 @@ class FsmRunner:
         await loop.run_in_executor(self._executor, self._restore_from, meta)
         if self._restore is meta:
             self._restore = None
+            self._restored.set()
         for index in [index for index in self._proposed if index <= meta.index]:
             self._proposed.pop(index).reject(AbortedByRestoreError())
         self._set_applied(max(self.applied_index, meta.index))

@@ -87,7 +87,7 @@ class Raft:
         self._transport = transport
         self._writer = Writer(log_store, stable_store, self._on_written, self._on_fatal)
         self._fsm = FsmRunner(fsm, snapshot_store, self._read_entries, self._on_fatal, on_loop=config.apply_on_loop)
-        self._snapshots = Snapshots(snapshot_store, transport, self._post)
+        self._snapshots = Snapshots(snapshot_store, transport, self._post, self._fsm.until_restored)
         self._outbox = Outbox(transport, self._post)
         self._core: Core
         # Kept, since to ask which it is costs a system call.
@@ -443,7 +443,7 @@ class Raft:
 
     async def _discard_snapshot(self, snapshot_id: str) -> None:
         try:
-            await self._snapshots.delete(snapshot_id)
+            await self._snapshots.discard(snapshot_id)
         except StorageError as error:
             self._on_fatal(str(error))
 

@@ -2,8 +2,9 @@
 which are in memory: the next is read from disk while one is sent, and the next comes in while one is written."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, aclosing
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import BinaryIO, TypeVar
 
 from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
@@ -34,22 +35,32 @@ WAITING_BYTES = 4 * 1024 * 1024
 class Snapshots:
     """What a node does with snapshots, each operation on its own."""
 
-    def __init__(self, store: SnapshotStore, transport: Transport, post: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        store: SnapshotStore,
+        transport: Transport,
+        post: Callable[[Event], None],
+        until_restored: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``until_restored`` waits while the state machine has a stored snapshot to restore."""
         self._store = store
         self._transport = transport
         self._post = post
+        self._until_restored = until_restored
+        self._lock = asyncio.Lock()
 
     def list(self) -> "list[SnapshotMeta]":
         """The stored snapshots, newest first."""
         return [*self._store.list()]
 
-    async def delete(self, snapshot_id: str) -> None:
-        """Removes a stored snapshot.
+    async def discard(self, snapshot_id: str) -> None:
+        """Removes a stored snapshot that nobody took up.
 
         Raises:
             StorageError: it can't be removed.
         """
-        await asyncio.to_thread(self._store.delete, snapshot_id)
+        async with self._lock:
+            await asyncio.to_thread(self._store.delete, snapshot_id)
 
     async def take(self, frozen: FSMSnapshot, index: int, describe: Callable[[int], SnapshotMeta]) -> SnapshotMeta:
         """Stores the frozen state, which is that after ``index``.
@@ -100,11 +111,11 @@ class Snapshots:
         point = SnapshotMeta(
             "", request.last_index, request.last_term, request.configuration, request.configuration_index, 0
         )
-        with ExitStack() as undo:
+        async with AsyncExitStack() as end:
 
             def create() -> SnapshotSink:
                 sink = self._create(point)
-                undo.callback(sink.cancel)
+                end.callback(sink.cancel)
                 return sink
 
             try:
@@ -112,6 +123,7 @@ class Snapshots:
                 size = await _write_behind(sink, chunks)
                 if size != request.size:
                     raise RaftError(f"snapshot has {size} bytes, {request.size} were announced")
+                await end.enter_async_context(self._turn())
                 meta = await _to_its_end(sink.close)
             except Exception as error:
                 # Of the store, or whatever the transport says of a stream that breaks or lies.
@@ -122,21 +134,25 @@ class Snapshots:
     async def store_restore(self, effect: StoreRestore, source: BinaryIO) -> None:
         """Stores a user's snapshot under the index the core chose for it."""
         point = SnapshotMeta("", effect.index, effect.term, effect.configuration, effect.configuration_index, 0)
-        try:
-            meta = await asyncio.to_thread(self._copy, source, point)
-        except (StorageError, OSError) as error:
-            self._post(RestoreFailed(effect.token, f"failed to store the snapshot to restore: {error}"))
-        else:
-            self._post(RestoreStored(effect.token, meta))
+        async with AsyncExitStack() as end:
+            try:
+                sink = await asyncio.to_thread(self._create, point)
+                end.callback(sink.cancel)
+                await asyncio.to_thread(shutil.copyfileobj, source, sink, CHUNK_BYTES)
+                await end.enter_async_context(self._turn())
+                meta = await asyncio.to_thread(sink.close)
+            except (RaftError, OSError) as error:
+                self._post(RestoreFailed(effect.token, f"failed to store the snapshot to restore: {error}"))
+            else:
+                self._post(RestoreStored(effect.token, meta))
 
-    def _copy(self, source: BinaryIO, point: SnapshotMeta) -> SnapshotMeta:
-        sink = self._create(point)
-        try:
-            while chunk := source.read(CHUNK_BYTES):
-                sink.write(chunk)
-            return sink.close()
-        finally:
-            sink.cancel()
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Holds back whoever has a newer state to store until the one before is restored: the store drops old
+        snapshots as new ones come, and must not drop that."""
+        async with self._lock:
+            await self._until_restored()
+            yield
 
 
 async def _to_its_end(function: Callable[[], T]) -> T:

@@ -58,6 +58,11 @@ class Machine:
         if snapshot is not None:
             self._load(snapshot)
 
+    @property
+    def is_restoring(self) -> bool:
+        """True while a stored snapshot waits to be restored."""
+        return self._restoring is not None
+
     def commit(self, index: int, waiting: Iterable[tuple[int, Token]]) -> None:
         """Everything up to ``index`` is committed; some operations wait for what comes of their entry."""
         self._committed = index

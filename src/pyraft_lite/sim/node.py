@@ -55,6 +55,7 @@ class SimulatedNode:
         self._tick_at: float | None = None
         self._doom: tuple[bool, float] | None = None
         self._missed: list[events.Event] | None = None
+        self._has_untold_snapshot = False
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -85,6 +86,7 @@ class SimulatedNode:
             lambda: self.deliver(epoch, events.Fatal(FAILED_WRITE)),
         )
         self._tick_at = None
+        self._has_untold_snapshot = False
         self._arm()
 
     def crash(self, *, refuses: bool = True) -> None:
@@ -169,6 +171,8 @@ class SimulatedNode:
         if self._missed is not None:
             self._missed.append(event)
             return
+        if isinstance(event, events.SnapshotReceived):
+            self._has_untold_snapshot = False
         outcome = self.core.step(event, self.clock())
         self.simulation.stepped(self, event, outcome)
         if self._doom is not None:
@@ -257,6 +261,9 @@ class SimulatedNode:
     def _snapshot_received(self, epoch: int, effect: effects.ReceiveSnapshot) -> None:
         if epoch != self.epoch:
             return
+        if self._has_untold_snapshot or self.machine.is_restoring:  # as in the runtime, whose store drops old ones, too
+            self.simulation.world.soon(0.02, self._snapshot_received, epoch, effect)
+            return
         request = effect.request
         if self._dice.random() < SNAPSHOT_FAILURES:
             self.step(events.SnapshotReceiveFailed(effect.rpc, "the stream broke"))
@@ -267,6 +274,7 @@ class SimulatedNode:
             "", request.last_index, request.last_term, request.configuration, request.configuration_index, request.size
         )
         meta = self._store_snapshot(point, state)
+        self._has_untold_snapshot = True
         self.simulation.world.soon(0.02, self.deliver, epoch, events.SnapshotReceived(effect.rpc, meta))
 
     def _store_snapshot(self, point: SnapshotMeta, state: bytes) -> SnapshotMeta:

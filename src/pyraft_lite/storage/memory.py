@@ -106,11 +106,11 @@ class MemoryStore:
 
 
 class MemorySnapshotStore:
-    """A SnapshotStore that keeps the ``retain`` newest snapshots, at least 1."""
+    """A SnapshotStore that keeps the ``retain`` newest snapshots, at least 2 (as FileSnapshotStore)."""
 
     def __init__(self, retain: int = RETAIN) -> None:
-        if retain < 1:
-            raise ValueError(f"retain is {retain}, must be at least 1")
+        if retain < 2:
+            raise ValueError(f"retain is {retain}, must be at least 2")
         self._retain = retain
         self._begun = 0
         self._kept: tuple[tuple[int, SnapshotMeta, bytes], ...] = ()

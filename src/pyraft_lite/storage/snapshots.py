@@ -48,15 +48,16 @@ class FileSnapshotStore:
 
     Args:
         directory: The node's directory.
-        retain: How many snapshots to keep, at least 1. Unreadable ones don't count and are never removed.
+        retain: How many snapshots to keep, at least 2: one that is stored may be given up (a user's, when the leader
+            loses its leadership), and the node needs the one before. Unreadable ones don't count and are never removed.
 
     Raises:
         StorageError: the directory can't be made or read.
     """
 
     def __init__(self, directory: Path, retain: int = RETAIN) -> None:
-        if retain < 1:
-            raise ValueError(f"retain is {retain}, must be at least 1")
+        if retain < 2:
+            raise ValueError(f"retain is {retain}, must be at least 2")
         self._directory = directory / "snapshots"
         self._retain = retain
         try:
