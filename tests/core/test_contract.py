@@ -70,7 +70,7 @@ class Chance:
         return self.rng.choice("ABCDE")
 
     def tick(self) -> None:
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.5 and self.node.core.deadline() is not None:  # it may be the only voter
             self.node.tick_at_deadline()
         else:
             self.node.tick(after=self.rng.random() / 10)

@@ -374,6 +374,8 @@ def test_one_snapshot_at_a_time_though_answers_to_earlier_messages_come_meanwhil
     node = leader(settings=Settings(max_in_flight=3, trailing_logs=0))
     for token in range(5):
         node.propose(token)
+        node.tick(after=0.03)  # else B would be spared (R21)
+    assert len(node.appends("B")) == 3
     node.answer_all("C")
     node.durable()
     compact(node, 6)

@@ -104,7 +104,7 @@ class Membership:
         core.note(Level.INFO, "catching up new voter", server_id=server.id, server_addr=server.address)
         peer = self._leader.replication.include(server)
         self._learner = Learner(event, peer, 1, core.now, core.log.last_index, peer.match, core.now)
-        self._leader.replication.advance(peer)
+        self._leader.replication.advance_now(peer)
         self.check_learner()
 
     def deadline(self) -> float | None:

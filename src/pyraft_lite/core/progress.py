@@ -55,6 +55,8 @@ class Progress:
         told_commit: The commit index it was last sent.
         knows_commit: Up to where it knows the log to be committed.
         retry_at: Nothing but heartbeats before this time, after a failure.
+        answered_in: How long the last append that was answered took.
+        spared_until: Until then it gets no entries that a quorum does without (R21).
         retreat: How far to go back after the next rejection; doubles, so that a match is found in few round trips (R8).
         last_error: Why the last request failed.
         heartbeats, appends: How many of these are unanswered.
@@ -71,12 +73,19 @@ class Progress:
     knows_commit: int = 0
     heartbeat_due: float = 0.0
     retry_at: float = 0.0
+    answered_in: float = 0.0
+    spared_until: float = 0.0
     failures: int = 0
     retreat: int = 1
     last_error: str = "no answer"
 
     heartbeats: int = 0
     appends: int = 0
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest append that is unanswered was sent, None if all are answered."""
+        return next((sent.at for sent in self.sent.values() if sent.purpose is Purpose.APPEND), None)
 
     def remember(self, rpc_id: int, sent: Sent) -> None:
         """A request was sent."""

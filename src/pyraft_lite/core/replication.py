@@ -1,4 +1,4 @@
-"""The leader's side of replication: what to send to whom next, and what the answers mean (R5, R8, R13, R17)."""
+"""The leader's side of replication: what to send to whom next, and what the answers mean (R5, R8, R13, R17, R21)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pyraft_lite.core.messages import (
     Response,
 )
 from pyraft_lite.core.progress import Mode, Progress, Purpose, Sent
+from pyraft_lite.core.quorum import majority_of
 from pyraft_lite.core.settings import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 FIRST_RETRY = 0.01
 """Seconds before the first retry after a failure; doubles with each failure up to the election timeout."""
+
+SPARED = 0.5
+"""For how many commit timeouts a server that a quorum does without gets no further entries."""
+
+SPARED_ENTRIES = 8
+"""How many it may lack at most: with more in a message, one that is made once for all costs less than one for each."""
+
+PATIENCE = 0.1
+"""After how many commit timeouts without an answer a server, or our own disk, is not relied on for a quorum."""
 
 
 class Replication:
@@ -35,6 +45,9 @@ class Replication:
         self._owner: dict[int, Progress] = {}
         self._leaving: dict[str, int] = {}  # id of a removed server -> index of the entry that removed it
         self._notice_due: float | None = None
+        self._look_due: float | None = None
+        self._spared_for = core.settings.commit_timeout * SPARED
+        self._patience = core.settings.commit_timeout * PATIENCE
 
     # -- who ------------------------------------------------------------------------------------------------------
 
@@ -95,6 +108,8 @@ class Replication:
                 yield peer.retry_at
         if self._notice_due is not None:
             yield self._notice_due
+        if self._look_due is not None:
+            yield self._look_due
 
     def tick(self) -> None:
         now = self._core.now
@@ -110,6 +125,7 @@ class Replication:
                     self._schedule_notice()
                 else:
                     self._send_append(peer)
+        self._look_due = None
         self.advance_all()
         self._let_go_of_removed()
 
@@ -146,8 +162,44 @@ class Replication:
                 self._send_append(peer)
             return
         while peer.next <= core.log.last_index and not self._is_full(peer):
+            if self._is_spared(peer):
+                if self._look_due is None:  # it may be needed before it is due
+                    self._look_due = core.now + self._patience
+                return
             if not self._send_append(peer):
                 return
+
+    def advance_now(self, peer: Progress) -> None:
+        """As :meth:`advance`, without sparing it."""
+        peer.spared_until = self._core.now
+        self.advance(peer)
+
+    def _is_spared(self, peer: Progress) -> bool:
+        """True if it got entries a short while ago, lacks few since, and a quorum comes about without it (R21). With
+        few writes nobody is spared: who is quickest then makes the quorum, and is relied on when there are more."""
+        core = self._core
+        lacks = core.log.last_index + 1 - peer.next
+        if core.now >= peer.spared_until or lacks >= SPARED_ENTRIES:
+            return False
+        return peer.server.id not in self._relied_on()
+
+    def _relied_on(self) -> list[str]:
+        """The voters expected to make the next quorum: of those that keep nobody waiting, those whose logs reach
+        furthest; of equals ourselves, then who answered quickest."""
+        core = self._core
+        patient_since = core.now - self._patience
+        ranks: dict[str, tuple[bool, int, float]] = {}
+        for voter in core.configurations.latest.voters:
+            if voter.id == core.me.id:
+                prompt, reach, answered_in = True, core.log.durable_index, 0.0
+                waiting_since = core.oldest_unfinished_write()
+            else:
+                peer = self.peers[voter.id]
+                prompt, reach, answered_in = peer.mode is Mode.STREAM, peer.match, peer.answered_in
+                waiting_since = peer.waiting_since
+            prompt = prompt and (waiting_since is None or waiting_since > patient_since)
+            ranks[voter.id] = prompt, reach, -answered_in
+        return sorted(ranks, key=ranks.__getitem__, reverse=True)[: majority_of(len(ranks))]
 
     def _is_full(self, peer: Progress) -> bool:
         """True if nothing with entries may be sent before an answer comes."""
@@ -172,6 +224,8 @@ class Replication:
         commit = min(core.commit_index, last_index)
         self._remember(peer, rpc_id, Sent(Purpose.APPEND, core.now, prev_index, last_index, commit))
         peer.told_commit = core.commit_index
+        if entries:
+            peer.spared_until = core.now + self._spared_for
         if not probing:
             peer.next = last_index + 1
         return True
@@ -210,6 +264,7 @@ class Replication:
             case AppendEntriesResponse(), Purpose.HEARTBEAT:
                 self._retry_soon(peer)
             case AppendEntriesResponse(), Purpose.APPEND:
+                peer.answered_in = self._core.now - sent.at
                 if response.success:
                     self._accepted(peer, sent)
                 else:
@@ -232,6 +287,7 @@ class Replication:
             peer.last_error = reason
         else:
             self._failed(peer, reason)
+            self.advance_all()  # others may have been spared for it
         self._let_go_of_removed()
         return peer
 
@@ -248,6 +304,7 @@ class Replication:
         else:
             self._core.note(Level.INFO, "pipelining replication", peer=str(peer.server))
             peer.mode = Mode.STREAM
+            peer.spared_until = self._core.now  # it is behind: what it lacks comes at once
             if peer.told_commit < self._core.commit_index:
                 self._schedule_notice()
 

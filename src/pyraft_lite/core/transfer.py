@@ -48,6 +48,7 @@ class Transfer:
         core.note(Level.INFO, "starting leadership transfer", id=target.id, address=target.address)
         self._token, self._target, self._rpc_id = event.token, target, None
         self._timeout_at = core.now + core.settings.election_timeout
+        self._leader.replication.advance_now(self._leader.replication.peers[target.id])
         self.proceed()
 
     def proceed(self) -> None:
