@@ -127,6 +127,27 @@ def snapshots(random: random.Random) -> Profile:
     )
 
 
+def reads(random: random.Random) -> Profile:
+    """Leaders that stand still until another leads, and are asked to read before they know."""
+    profile = mixed(random)
+    settings = replace(
+        profile.settings,
+        heartbeat_timeout=0.3,
+        election_timeout=0.3,
+        leader_lease_timeout=random.choice([0.06, 0.15, 0.3]),
+    )
+    return replace(
+        profile,
+        voters=3,
+        spares=0,
+        settings=settings,
+        kinds={Kind.PAUSE: 8, Kind.PARTITION: 2, Kind.ISOLATE_IN: 1, Kind.ISOLATE_OUT: 1, Kind.CRASH: 1},
+        faults=2.0,
+        fault_lasts=1.0,
+        requests=60.0,
+    )
+
+
 def leases(random: random.Random) -> Profile:
     """Leases that last until just before others may vote, and whatever tempts others to vote earlier."""
     profile = mixed(random)
@@ -169,11 +190,7 @@ PROFILES: Mapping[str, Callable[[random.Random], Profile]] = {
         ordered_streams=False,
     ),
     "snapshots": snapshots,
-    "reads": _only(
-        {Kind.PAUSE: 5, Kind.PARTITION: 4, Kind.ISOLATE_IN: 3, Kind.ISOLATE_OUT: 3, Kind.CRASH: 3, Kind.BLACKOUT: 1},
-        fault_lasts=0.8,
-        requests=60.0,
-    ),
+    "reads": reads,
     "transfers": _only(
         {Kind.SLOW_LINK: 4, Kind.DELAY: 2, Kind.PARTITION: 1, Kind.CRASH: 1, Kind.PAUSE: 1}, transfers=8.0, changes=0.3
     ),

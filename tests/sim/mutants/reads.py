@@ -12,7 +12,7 @@ from pyraft_lite.core.reads import Reads
 from pyraft_lite.core.transfer import Transfer
 
 
-@mutant("R16", profile="reads")
+@mutant("R16", budget=100, profile="reads")
 def a_read_without_the_round(patch: pytest.MonkeyPatch) -> None:
     """A leader answers reads without asking whether it still leads."""
 
@@ -38,7 +38,7 @@ def a_read_before_the_no_op_commits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reads, "add", add)
 
 
-@mutant("R16", profile="reads")
+@mutant("R16", budget=100, profile="reads")
 def earlier_answers_confirm_a_read(patch: pytest.MonkeyPatch) -> None:
     """Answers to what was sent before the read count for its round."""
 
