@@ -176,7 +176,8 @@ class Replication:
 
     def _is_spared(self, peer: Progress) -> bool:
         """True if it got entries a short while ago, lacks few since, and a quorum comes about without it (R21). With
-        few writes nobody is spared: who is quickest then makes the quorum, and is relied on when there are more."""
+        few writes nobody is spared: who is quickest then makes the quorum, and is relied on when there are more. To
+        send to a quorum only is what EPaxos (Moraru et al., 2013) calls thrifty."""
         core = self._core
         lacks = core.log.last_index + 1 - peer.next
         if core.now >= peer.spared_until or lacks >= SPARED_ENTRIES:

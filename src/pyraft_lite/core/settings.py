@@ -24,8 +24,8 @@ class Settings:
         heartbeat_timeout: A follower that hears nothing for this long, up to twice as long, stands for election (R1).
         election_timeout: A candidate tries again after this long, up to twice as long.
         leader_lease_timeout: A leader that has not heard from a quorum for this long steps down (R13).
-        commit_timeout: How long a leader may wait before it tells idle followers of a new commit index, and twice as
-            long as followers that a quorum does without wait for further entries (R21).
+        commit_timeout: How long a leader may wait before it tells idle followers of a new commit index. Followers that
+            a quorum does without wait some half of it for further entries (R21).
         max_append_entries: The most entries in one message, 1 to 1024.
         max_in_flight: How many unanswered messages with entries a leader sends to one follower. Few: what is
             proposed meanwhile goes into the next message together.
