@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import click
 import grpc
 
+from pyraft_lite.process import run_process
 from pyraft_lite.rpc.engine import CallContext, available_engines, new_engine
-from pyraft_lite.runtime.process import run_process
 
 
 class Echo:

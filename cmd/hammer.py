@@ -1,7 +1,6 @@
 """hammer: adds two thousand words to a cluster, ten at a time, and asks which were the longest; or adds words for as
 long as it is told, and measures how fast that goes."""
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyraft_lite.process import run_process
 from pyraft_lite.rpc.grpc_connection import CallError
 from pyraft_lite.rpc.leader_client import LeaderClient
 from pyraft_lite.rpc.limits import MAX_COMMAND_BYTES
@@ -144,7 +144,7 @@ def main(
         if duration is None:
             add_numbers(target, mode, concurrency, timeout)
             return
-        summary = asyncio.run(load(target, mode, concurrency, timeout, duration, rate, size or WORD_BYTES))
+        summary = run_process(load(target, mode, concurrency, timeout, duration, rate, size or WORD_BYTES))
     except (HammerError, ValueError) as error:
         print(f"hammer: {error}", file=sys.stderr)
         sys.exit(1)
@@ -158,7 +158,7 @@ def add_numbers(target: str, mode: str, concurrency: int, timeout: float) -> Non
     """The default job, with its progress on a terminal."""
     progress = click.progressbar(length=LAST_NUMBER, label="words", file=sys.stderr, hidden=not sys.stderr.isatty())
     with progress:
-        response = asyncio.run(hammer(target, mode, concurrency, timeout, progress.update))
+        response = run_process(hammer(target, mode, concurrency, timeout, progress.update))
     print(one_line(response))
 
 

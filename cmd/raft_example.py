@@ -9,11 +9,11 @@ import durationpy
 
 from pyraft_lite.core.errors import RaftError
 from pyraft_lite.core.settings import MAX_APPEND_ENTRIES, Settings
+from pyraft_lite.process import run_process
 from pyraft_lite.rpc.address import split_address
 from pyraft_lite.rpc.engine import ENGINES, available_engines
 from pyraft_lite.rpc.listening import ListenError
 from pyraft_lite.runtime import Config
-from pyraft_lite.runtime.process import run_process
 from raftexample.logs import FORMATS, LEVELS, configure
 from raftexample.node import DEFAULT_MAX_CALLS, NodeOptions, run_node
 

@@ -13,6 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
+from pyraft_lite.process import run_process
 from pyraft_lite.rpc.client import RAFT_LEADER, channel_options, find_leader
 from pyraft_lite.rpc.pb import raft_admin_pb2 as pb
 from pyraft_lite.rpc.targets import grpc_target
@@ -227,7 +228,7 @@ def main(leader: bool, health_check_service: str, timeout: float, arguments: tup
         target, command, *rest = arguments
         method = find_method(command)
         request = parse_request(method, command, tuple(rest))
-        asyncio.run(administer(target, health_check_service if leader else None, timeout, method, request))
+        run_process(administer(target, health_check_service if leader else None, timeout, method, request))
     except (AdminError, ValueError) as error:
         log(str(error))
         sys.exit(1)

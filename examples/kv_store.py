@@ -23,6 +23,7 @@ from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.entry import Entry
 from pyraft_lite.core.errors import RaftError, StorageError
 from pyraft_lite.core.messages import Peer
+from pyraft_lite.process import run_process
 from pyraft_lite.rpc.admin_service import AdminService
 from pyraft_lite.rpc.client import RAFT_LEADER
 from pyraft_lite.rpc.engine import CallContext, GenericHandler, new_engine
@@ -34,7 +35,6 @@ from pyraft_lite.rpc.status import abort_with
 from pyraft_lite.rpc.transport import GrpcTransport
 from pyraft_lite.runtime import Config, Raft, Settings, bootstrap_cluster, has_existing_state
 from pyraft_lite.runtime.fsm import Sink
-from pyraft_lite.runtime.process import run_process
 from pyraft_lite.storage import FileSnapshotStore, LmdbStore
 
 DRAIN = 1.0

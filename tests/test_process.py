@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import gc, json, sys
-from pyraft_lite.runtime.process import run_process
+from pyraft_lite.process import run_process
 
 async def main():
     print(json.dumps([sys.getswitchinterval(), gc.get_threshold()[0], gc.get_freeze_count()]))
