@@ -34,6 +34,7 @@ from hypothesis import strategies as st
 
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.client import ClientConnection
+from pyraft_lite.rpc.http2.connection import LARGEST_FRAME
 from pyraft_lite.rpc.http2.frames import WINDOW, ProtocolError
 from pyraft_lite.rpc.http2.headers import encode_literally
 
@@ -69,7 +70,7 @@ def test_frames_on_streams_that_have_ended_mean_nothing() -> None:
 @pytest.mark.parametrize(
     ("sent", "complaint", "code"),
     [
-        (frame(DATA, 0, 1, bytes(16_385)), "16385 bytes", frames.FRAME_SIZE_ERROR),
+        (frame(DATA, 0, 1, bytes(LARGEST_FRAME + 1)), "65537 bytes", frames.FRAME_SIZE_ERROR),
         (frame(DATA, 0, 0, b"x"), "stream 0", frames.PROTOCOL_ERROR),
         (frame(DATA, 0, 2, b"x"), "stream 2", frames.PROTOCOL_ERROR),
         (frame(DATA, 0, 3, b"x"), "stream 3", frames.PROTOCOL_ERROR),

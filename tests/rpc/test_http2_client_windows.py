@@ -12,6 +12,7 @@ from http2_peers import (
     PADDED,
     RST_STREAM,
     WINDOW_UPDATE,
+    DataCame,
     Heard,
     Reader,
     RoomMade,
@@ -47,6 +48,16 @@ def test_no_more_is_sent_than_there_is_room_for() -> None:
         assert len(server.received(stream)) > before
     assert server.received(stream) == data
     assert stream.events == [RoomMade()]
+
+
+def test_the_peer_may_send_frames_of_the_largest_size() -> None:
+    server = Server()
+    stream = server.open()
+    server.http.send_headers(stream.number, ANSWER)
+    assert server.http.max_outbound_frame_size == LARGEST_FRAME
+    server.http.send_data(stream.number, bytes(LARGEST_FRAME))
+    server.exchange()
+    assert DataCame(bytes(LARGEST_FRAME), False) in stream.events
 
 
 def test_frames_and_windows_grow_as_the_peer_allows() -> None:

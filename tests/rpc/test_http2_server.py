@@ -32,6 +32,7 @@ from http2_server_peers import ENDED, OK, REQUEST, TRAILERS, Client, Server, fil
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.connection import (
     CONNECTION_WINDOW,
+    LARGEST_FRAME,
     MAX_STREAMS,
     STREAM_WINDOW,
 )
@@ -149,6 +150,7 @@ def test_a_server_says_first_what_it_takes() -> None:
     limits = client.http.remote_settings
     assert limits.max_concurrent_streams == MAX_STREAMS
     assert limits.initial_window_size == STREAM_WINDOW
+    assert limits.max_frame_size == LARGEST_FRAME
     assert limits.max_header_list_size == MAX_HEADERS
     stream = client.open()
     assert client.http.local_flow_control_window(stream.number) == STREAM_WINDOW

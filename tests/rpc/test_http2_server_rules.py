@@ -45,6 +45,7 @@ from http2_server_peers import (
 )
 
 from pyraft_lite.rpc.http2 import frames
+from pyraft_lite.rpc.http2.connection import LARGEST_FRAME
 from pyraft_lite.rpc.http2.frames import MAX_FRAME, MAX_WINDOW, PREFACE, WINDOW, ProtocolError
 from pyraft_lite.rpc.http2.headers import encode_literally
 from pyraft_lite.rpc.http2.server import ServerConnection
@@ -96,9 +97,9 @@ def test_settings_come_first(sent: bytes) -> None:
     ("sent", "code", "complaint"),
     [
         # 4.2: sizes
-        (BEGUN + frame(DATA, 0, 1, bytes(MAX_FRAME + 1)), SIZE, "a frame of 16385 bytes"),
-        (frame(HEADERS, END_HEADERS, 1, bytes(MAX_FRAME + 1)), SIZE, "a frame of 16385 bytes"),
-        (frame(0xFA, 0, 0, bytes(MAX_FRAME + 1)), SIZE, "a frame of 16385 bytes"),
+        (BEGUN + frame(DATA, 0, 1, bytes(LARGEST_FRAME + 1)), SIZE, "a frame of 65537 bytes"),
+        (frame(HEADERS, END_HEADERS, 1, bytes(LARGEST_FRAME + 1)), SIZE, "a frame of 65537 bytes"),
+        (frame(0xFA, 0, 0, bytes(LARGEST_FRAME + 1)), SIZE, "a frame of 65537 bytes"),
         # 4.3, 6.10: headers that go on
         (frame(HEADERS, END_HEADERS, 1, b"\x80"), COMPRESSION, "unreadable"),
         (frame(HEADERS, END_HEADERS, 1, b"\xbe"), COMPRESSION, "unreadable"),
@@ -203,7 +204,7 @@ def test_what_breaks_the_rules_is_refused_with_its_code(sent: bytes, code: int, 
         ),
         frame(HEADERS, END_HEADERS | 0xD2, 1, encode_literally(REQUEST)),  # 4.1: flags that mean nothing
         request(1 | 1 << 31),  # 4.1: a reserved bit
-        frame(0xFA, 0xFF, 0, bytes(MAX_FRAME)) + BEGUN + frame(0xFA, 0xFF, 1),  # 5.5: unknown frames
+        frame(0xFA, 0xFF, 0, bytes(LARGEST_FRAME)) + BEGUN + frame(0xFA, 0xFF, 1),  # 5.5: unknown frames
         settings((0xFAFA, 0), (frames.MAX_HEADER_LIST_SIZE, 0), (1, 0)) + BEGUN,  # 6.5: unknown and useless settings
         settings((frames.MAX_FRAME_SIZE, MAX_FRAME), (frames.MAX_FRAME_SIZE, 2**24 - 1)) + BEGUN,
         settings((frames.INITIAL_WINDOW_SIZE, MAX_WINDOW)) + BEGUN,

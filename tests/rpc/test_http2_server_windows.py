@@ -92,12 +92,13 @@ def test_frames_are_no_longer_than_the_client_takes() -> None:
         assert sum(sizes) == LARGEST_FRAME + 10
 
 
-def test_the_client_may_send_any_amount_that_is_used() -> None:
+@pytest.mark.parametrize("length", [MAX_FRAME, LARGEST_FRAME])
+def test_the_client_may_send_any_amount_that_is_used(length: int) -> None:
     client = Client(kind=Reader)
     stream = client.open()
     size = 2 * CONNECTION_WINDOW
-    for _ in range(0, size, MAX_FRAME):
-        client.http.send_data(stream.number, bytes(MAX_FRAME))
+    for _ in range(0, size, length):
+        client.http.send_data(stream.number, bytes(length))
         client.exchange()
     assert sum(len(event.data) for event in stream.events if isinstance(event, DataCame)) == size
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pyraft_lite.rpc.http2 import frames
-from pyraft_lite.rpc.http2.connection import CONNECTION_WINDOW, STREAM_WINDOW, Connection, Stream
+from pyraft_lite.rpc.http2.connection import CONNECTION_WINDOW, LARGEST_FRAME, STREAM_WINDOW, Connection, Stream
 from pyraft_lite.rpc.http2.frames import MAX_WINDOW, PREFACE, WINDOW, ProtocolError
 from pyraft_lite.rpc.http2.headers import HeaderEncoder, Headers
 
@@ -12,7 +12,13 @@ S = TypeVar("S", bound=Stream)
 
 _SETTINGS = (
     PREFACE
-    + frames.settings({frames.ENABLE_PUSH: 0, frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW})
+    + frames.settings(
+        {
+            frames.ENABLE_PUSH: 0,
+            frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            frames.MAX_FRAME_SIZE: LARGEST_FRAME,
+        }
+    )
     + frames.window_update(0, CONNECTION_WINDOW - WINDOW)
 )
 

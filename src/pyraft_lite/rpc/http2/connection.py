@@ -27,7 +27,8 @@ STREAM_WINDOW = 4 * 1024 * 1024
 CONNECTION_WINDOW = 16 * STREAM_WINDOW
 """The same of all streams together: some that are not read must not keep the others waiting."""
 LARGEST_FRAME = 64 * 1024
-"""The most data that we put into a frame, even if the peer takes more, so that other streams have their turns."""
+"""The longest frame that we take, and the most data that we put into one, even if the peer takes more, so that other
+streams have their turns."""
 MAX_STREAMS = 1024
 """How many streams at a time a peer may open."""
 MAX_OUT = 256 * 1024
@@ -199,8 +200,8 @@ class Connection(ABC):
         while end - at >= 9:
             high, low, kind, flags, number = unpack(data, at)
             size = high << 8 | low
-            if size > MAX_FRAME:
-                raise ProtocolError(f"a frame of {size} bytes, more than {MAX_FRAME}", frames.FRAME_SIZE_ERROR)
+            if size > LARGEST_FRAME:
+                raise ProtocolError(f"a frame of {size} bytes, more than {LARGEST_FRAME}", frames.FRAME_SIZE_ERROR)
             after = at + 9 + size
             if after > end:
                 break
@@ -221,10 +222,9 @@ class Connection(ABC):
         """There is something to :meth:`take`."""
         return bool(self._out)
 
-    def take(self) -> bytes:
+    def take(self) -> bytearray:
         """What is to be written now; there may be more after it."""
-        taken = bytes(self._out)
-        self._out.clear()
+        taken, self._out = self._out, bytearray()
         if self._waiting:
             self._send_waiting()
         return taken
@@ -487,16 +487,17 @@ class Connection(ABC):
         assert unsent is not None
         at, end = 0, len(unsent)
         ends = False
-        while at < end and not self._paused and len(self._out) < MAX_OUT:
-            size = min(end - at, self._frame_size, stream._send_window, self._send_window)
-            if size <= 0:
-                break
-            ends = stream._after == b"" and at + size == end
-            self._put(frames.head(frames.DATA, END_STREAM if ends else 0, stream.number, size))
-            self._out += unsent[at : at + size]
-            at += size
-            stream._send_window -= size
-            self._send_window -= size
+        with memoryview(unsent) as view:
+            while at < end and not self._paused and len(self._out) < MAX_OUT:
+                size = min(end - at, self._frame_size, stream._send_window, self._send_window)
+                if size <= 0:
+                    break
+                ends = stream._after == b"" and at + size == end
+                self._put(frames.head(frames.DATA, END_STREAM if ends else 0, stream.number, size))
+                self._out += view[at : at + size]
+                at += size
+                stream._send_window -= size
+                self._send_window -= size
         del unsent[:at]
         if at:
             del self._waiting[stream]

@@ -24,7 +24,7 @@ WINDOW = 65_535
 """How many bytes either side may send at first, on a stream and in all."""
 MAX_WINDOW = 2**31 - 1
 MAX_FRAME = 16_384
-"""The longest frame that must be taken; ours are that until the peer allows more, and we allow no more."""
+"""The longest frame that everybody must take (RFC 9113, 4.2); ours are that until the peer allows more."""
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = 0x0, 0x1, 0x2, 0x3
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 0x5, 0x6, 0x7, 0x8, 0x9

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 
 from pyraft_lite.rpc.http2 import frames
-from pyraft_lite.rpc.http2.connection import CONNECTION_WINDOW, MAX_STREAMS, STREAM_WINDOW, Connection, Stream
+from pyraft_lite.rpc.http2.connection import (
+    CONNECTION_WINDOW,
+    LARGEST_FRAME,
+    MAX_STREAMS,
+    STREAM_WINDOW,
+    Connection,
+    Stream,
+)
 from pyraft_lite.rpc.http2.frames import NUMBER, PREFACE, WINDOW, ProtocolError, frame
 from pyraft_lite.rpc.http2.headers import MAX_HEADERS, Headers
 
@@ -11,6 +18,7 @@ _SETTINGS = frames.settings(
     {
         frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
         frames.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+        frames.MAX_FRAME_SIZE: LARGEST_FRAME,
         frames.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
     }
 ) + frames.window_update(0, CONNECTION_WINDOW - WINDOW)
