@@ -10,7 +10,7 @@ from bench.failover import FAILOVER, GAP, KILL, STOP, TRANSFER
 from bench.floors import FLOORS, ONE_COMMIT
 from bench.hammering import HAMMERING, JOB, SECONDS
 from bench.log_size import COMPACTION, LOG_SIZE, MEMORY, MILLION, START, WHILE, entries_case
-from bench.overload import CASE, OVERLOAD, REFUSED_P99
+from bench.overload import CASE, LATE_P99, OVERLOAD, REFUSED_P99
 from bench.peers import ETCD, GO, OURS, Peer
 from bench.results import OPERATIONS, P50, P99, Metric, Results
 from bench.snapshot import RATE, SNAPSHOT
@@ -20,6 +20,10 @@ OVER_ETCD = 1.0
 OVER_FLOOR = 1.25
 HAMMER_OVER_GO = 0.8
 STREAMED_OVER_GO = 4.0
+
+TOO_LATE = 50
+"""Milliseconds by which a client may be behind its schedule before it is the client that is overloaded, and what it
+measures says little of the nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +152,7 @@ def _limit(results: Results, limit: Limit) -> Verdict:
     theirs = results.median(limit.workload, limit.case, GO.title, limit.metric)
     beside = "" if theirs is None else f" ({GO.title}: {theirs:.{limit.metric.digits}f} {limit.unit})"
     measured = f"{value:.{limit.metric.digits}f} {limit.unit}{beside}"
+    late = results.median(limit.workload, limit.case, OURS.title, LATE_P99)
+    if late is not None and late > TOO_LATE:
+        return Verdict(limit.target, f"{measured}; no verdict, the client was {late:.0f} ms late")
     return Verdict(limit.target, measured, limit.least <= value <= limit.most)

@@ -6,7 +6,7 @@ from bench.echo import subject
 from bench.failover import GAP, KILL
 from bench.hammering import JOB, SECONDS
 from bench.log_size import MEMORY, MILLION, START, WHILE, entries_case
-from bench.overload import CASE, REFUSED_P99
+from bench.overload import CASE, LATE_P99, REFUSED_P99
 from bench.peers import ETCD, GO, OURS
 from bench.results import OPERATIONS, P50, P99, Key, Metric, Results
 from bench.snapshot import RATE
@@ -83,6 +83,15 @@ def test_what_is_only_stated_is_not_judged() -> None:
     found = verdict("unary writes, C=256: aim 1.0 × etcd", unary(OURS.title, "C=256", 1), unary(ETCD.title, "C=256", 2))
     assert found.met is None
     assert found.measured == "0.50 × (1 to 2 ops/s)"
+
+
+@pytest.mark.parametrize("p99", [1, 9999])
+def test_what_a_client_measured_that_was_late_itself_is_not_judged(p99: float) -> None:
+    measured = ours("overload", CASE, P99, p99)
+    found = verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 51))
+    assert found.met is None
+    assert found.measured == f"{p99:.1f} ms; no verdict, the client was 51 ms late"
+    assert verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 50)).met is (p99 == 1)
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
