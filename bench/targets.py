@@ -22,8 +22,8 @@ HAMMER_OVER_GO = 0.8
 STREAMED_OVER_GO = 4.0
 
 TOO_LATE = 50
-"""Milliseconds by which a client may be behind its schedule before it is the client that is overloaded, and what it
-measures says little of the nodes."""
+"""Milliseconds by which a client may be behind its schedule before that is said beside the verdict: it is overloaded
+itself then, and what it measures is worse than the nodes are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +154,5 @@ def _limit(results: Results, limit: Limit) -> Verdict:
     measured = f"{value:.{limit.metric.digits}f} {limit.unit}{beside}"
     late = results.median(limit.workload, limit.case, OURS.title, LATE_P99)
     if late is not None and late > TOO_LATE:
-        return Verdict(limit.target, f"{measured}; no verdict, the client was {late:.0f} ms late")
+        measured += f"; the client was {late:.0f} ms late"
     return Verdict(limit.target, measured, limit.least <= value <= limit.most)

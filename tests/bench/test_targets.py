@@ -85,13 +85,13 @@ def test_what_is_only_stated_is_not_judged() -> None:
     assert found.measured == "0.50 × (1 to 2 ops/s)"
 
 
-@pytest.mark.parametrize("p99", [1, 9999])
-def test_what_a_client_measured_that_was_late_itself_is_not_judged(p99: float) -> None:
+@pytest.mark.parametrize(("p99", "met"), [(500, True), (501, False)])
+def test_a_client_that_was_late_itself_is_told_of_and_judged_as_any(p99: float, met: bool) -> None:
     measured = ours("overload", CASE, P99, p99)
-    found = verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 51))
-    assert found.met is None
-    assert found.measured == f"{p99:.1f} ms; no verdict, the client was 51 ms late"
-    assert verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 50)).met is (p99 == 1)
+    in_time = verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 50))
+    late = verdict("calls at twice", measured, ours("overload", CASE, LATE_P99, 51))
+    assert (in_time.measured, in_time.met) == (f"{p99:.1f} ms", met)
+    assert (late.measured, late.met) == (f"{p99:.1f} ms; the client was 51 ms late", met)
 
 
 def test_what_was_not_measured_is_not_judged() -> None:

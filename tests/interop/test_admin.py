@@ -68,6 +68,18 @@ def test_every_method_works(tmp_path: Path, client: Client, names: tuple[str, st
             assert result.returncode == 1, result.stdout
             return result.stderr
 
+        def hand_over(node: str, heir: str, method: str, /, **fields: Field) -> None:
+            """Has the method hand over leadership. hashicorp/raft may have to be asked again, as in
+            MixedCluster.transfer; our nodes may not."""
+
+            def leads() -> bool:
+                if node.startswith("go") and cluster.leader() == node:
+                    ask(node, method, **fields)
+                return cluster.leader() == heir
+
+            ask(node, method, **fields)
+            cluster.wait_for(leads, f"{heir} leads")
+
         address = cluster.nodes[other].address
         cluster.start(leader, "--raft_bootstrap")
         cluster.wait_for(lambda: cluster.leader() == leader, "there is a leader")
@@ -105,10 +117,8 @@ def test_every_method_works(tmp_path: Path, client: Client, names: tuple[str, st
         assert re.search(r"token .*unknown", refused(leader, "Await", operation_token=token))
 
         # Leadership.
-        ask(leader, "LeadershipTransfer")
-        cluster.transfer(other)  # If it was not elected: see there.
-        ask(other, "LeadershipTransferToServer", id=leader, address=cluster.nodes[leader].address)
-        cluster.transfer(leader)
+        hand_over(leader, other, "LeadershipTransfer")
+        hand_over(other, leader, "LeadershipTransferToServer", id=leader, address=cluster.nodes[leader].address)
 
         ask(leader, "DemoteVoter", id=other)
         assert "NONVOTER" in ask(leader, "GetConfiguration")
