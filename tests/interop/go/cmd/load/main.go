@@ -51,17 +51,17 @@ func main() {
 	}
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memory)
-	servers, err := connect(o.targets, o.connections)
+	var record *record
+	var err error
+	if kind.stream {
+		record, err = runStreams(o, kind)
+	} else if o.rate > 0 {
+		record = runAtRate(o, kind)
+	} else {
+		record = runCallers(o, kind)
+	}
 	if err != nil {
 		log.Fatalf("load: %v", err)
-	}
-	var record *record
-	if kind.stream {
-		record = runStreams(o, kind, servers)
-	} else if o.rate > 0 {
-		record = runAtRate(o, kind, servers)
-	} else {
-		record = runCallers(o, kind, servers)
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(record.summary(o)); err != nil {
 		log.Fatalf("load: %v", err)
