@@ -1,7 +1,9 @@
 """How calls to a peer end, and its connection, whatever the peer does."""
 
 import asyncio
+import gc
 import socket
+import weakref
 
 import grpc
 import pytest
@@ -40,6 +42,16 @@ async def test_messages_arrive_until_the_status_does() -> None:
     trailers = [(b"grpc-status", b"14"), (b"grpc-message", b"gone %C3%A9 100%25")]
     script = answer(*OK, data=frame(b"one") + frame(b"") + frame(b"three"), trailers=trailers)
     assert await outcome_of(script) == (grpc.StatusCode.UNAVAILABLE, "gone é 100%", [b"one", b"", b"three"])
+
+
+async def test_a_message_may_come_in_parts_that_look_like_messages() -> None:
+    def script(http: Http, stream: int) -> None:
+        http.send_headers(stream, OK)
+        for part in b"\0\0\0\0\x08.", frame(b"in"), frame(b"out"):
+            http.send_data(stream, part)
+        http.send_headers(stream, DONE, end_stream=True)
+
+    assert await outcome_of(script) == (grpc.StatusCode.OK, "", [b"." + frame(b"in"), b"out"])
 
 
 async def test_a_status_may_come_alone() -> None:
@@ -169,6 +181,41 @@ async def test_a_unary_call_that_takes_too_long_ends_on_both_sides() -> None:
         connection.close()
 
 
+async def test_each_unary_call_ends_at_its_own_time() -> None:
+    def ping(http: Http, stream: int) -> None:
+        http.ping(b"anything")
+
+    async with running(ping) as peer:
+        connection = GrpcConnection(peer.address)
+        ended: list[float] = []
+
+        async def expire(timeout: float) -> None:
+            with pytest.raises(CallError, match="DEADLINE_EXCEEDED"):
+                await connection.unary("/Echo/Unary", b"", timeout)
+            ended.append(timeout)
+
+        never = asyncio.create_task(connection.unary("/Echo/Unary", b"", PATIENCE))
+        await asyncio.gather(*map(expire, (0.2, 0.1, 0.15)))
+        assert ended == [0.1, 0.15, 0.2]
+        assert not never.done()
+        connection.close()
+        with pytest.raises(CallError, match="UNAVAILABLE"):
+            await never
+
+
+async def test_a_connection_that_is_closed_waits_for_no_deadline() -> None:
+    async with running(respond(b"yes")) as peer:
+        connection = GrpcConnection(peer.address)
+        for timeout in PATIENCE, PATIENCE / 2:
+            assert await connection.unary("/Echo/Unary", b"", timeout) == b"yes"
+        connection.close()
+        await connection.closed
+        kept = weakref.ref(connection)
+        del connection
+        gc.collect()
+        assert kept() is None
+
+
 async def test_a_unary_call_that_is_cancelled_ends_on_both_sides() -> None:
     begun = asyncio.Event()
     async with running(lambda *_: begun.set()) as peer:
@@ -180,6 +227,24 @@ async def test_a_unary_call_that_is_cancelled_ends_on_both_sides() -> None:
             await call
         assert await peer.resets.get() == (1, 8)
         connection.close()
+
+
+async def test_a_unary_call_that_is_cancelled_says_nothing_of_the_connection() -> None:
+    async with running(ignore) as peer:
+        connection, other = GrpcConnection(peer.address), GrpcConnection(peer.address)
+        assert await connection.established
+        never = asyncio.create_task(connection.unary("/Echo/Unary", b"", PATIENCE))
+        await peer.until(lambda: bool(peer.received))
+        call = asyncio.create_task(connection.unary("/Echo/Unary", b"", 0.05))
+        await peer.until(lambda: len(peer.received) == 2)
+        call.cancel()
+        with pytest.raises(CallError, match="DEADLINE_EXCEEDED"):
+            await other.unary("/Echo/Unary", b"", 0.1)
+        assert connection.takes_calls
+        assert not never.done()
+        never.cancel()
+        connection.close()
+        other.close()
 
 
 async def test_a_unary_call_that_is_cancelled_and_lost_at_once_is_cancelled() -> None:

@@ -100,6 +100,8 @@ def test_text_metadata_that_is_not_ascii_is_refused_with_its_name() -> None:
         (86_400.0, b"87000S"),
         (0.3, b"300m"),
         (0.1234, b"130m"),
+        (0.1, b"100m"),
+        (0.0051234, b"5200u"),
         (0.0000123, b"13u"),
         (1e-9, b"1u"),
         (0.0, b"1u"),

@@ -14,6 +14,7 @@ import grpc
 
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.address import split_address
+from pyraft_lite.rpc.expiry import Expiry
 from pyraft_lite.rpc.grpc_framing import FramingError
 from pyraft_lite.rpc.grpc_headers import encode_timeout
 from pyraft_lite.rpc.http2 import frames
@@ -116,14 +117,11 @@ class GrpcCall(Stream):
     def data_received(self, data: bytes, ended: bool) -> None:
         self.use(len(data))
         deframer = self._deframer
-        deframer.feed(data)
-        try:
-            while self._on_end is not None and (frame := deframer.next()) is not None:
-                if frame.compressed:
-                    raise FramingError(grpc.StatusCode.INTERNAL, "a compressed message, which we did not ask for")
-                self._on_message(frame.payload)
-        except FramingError as error:
-            self._end(error.code, error.details)
+        if deframer.is_empty and (payload := framing.only_payload(data)) is not None:
+            self._on_message(payload)
+        else:
+            deframer.feed(data)
+            self._take_messages(deframer)
         self._check_end(ended)
 
     def room_made(self) -> None:
@@ -137,6 +135,15 @@ class GrpcCall(Stream):
         self._end(status, reason)
 
     # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _take_messages(self, deframer: framing.Deframer) -> None:
+        try:
+            while self._on_end is not None and (frame := deframer.next()) is not None:
+                if frame.compressed:
+                    raise FramingError(grpc.StatusCode.INTERNAL, "a compressed message, which we did not ask for")
+                self._on_message(frame.payload)
+        except FramingError as error:
+            self._end(error.code, error.details)
 
     def _check_end(self, ended: bool) -> None:
         if ended:
@@ -187,6 +194,8 @@ class GrpcConnection:
         self._http2 = self._protocol.connection
         self._http2.on_idle = self._close_idle
         self._http2.on_going_away = self._spend
+        self._answers: set[_TimedAnswer] = set()
+        self._expiry = Expiry(self._expire)
         self.established: asyncio.Future[bool] = loop.create_future()
         self.spent: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -231,14 +240,15 @@ class GrpcConnection:
         Raises:
             CallError: there is none within so many seconds, or none at all.
         """
-        answer = _Answer()
+        answer = _TimedAnswer(self._loop.time() + timeout, self._protocol.received)
         call = self.call(method, answer.take, answer.end, timeout)
         call.send(request, last=True)
-        timer = self._loop.call_later(timeout, self._expire, answer, self._protocol.received)
+        self._answers.add(answer)
+        self._expiry.watch(answer.deadline)
         try:
             return await answer.future
         finally:
-            timer.cancel()
+            self._answers.discard(answer)
             call.cancel()
 
     def upload(self, method: str) -> "Upload":
@@ -284,12 +294,19 @@ class GrpcConnection:
         if not self.established.done():
             self.established.set_result(self._protocol.is_connected)
 
-    def _expire(self, answer: "_Answer", received: int) -> None:
-        """A call's time is up; ``received`` tells whether anything came meanwhile."""
-        answer.end(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        # After a partition TCP may wait for minutes before it tries to get through again; a new connection does so now.
-        if self._protocol.is_connected and received == self._protocol.received:
-            self.retire()
+    def _expire(self, now: float) -> float | None:
+        """Ends the calls whose time is up; returns when the next one's will be."""
+        following = None
+        for answer in list(self._answers):
+            if answer.deadline <= now:
+                answer.end(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+                # After a partition TCP may wait for minutes before it tries to get through again; a new connection does
+                # so now.
+                if self._protocol.is_connected and answer.received == self._protocol.received:
+                    self.retire()
+            elif following is None or answer.deadline < following:
+                following = answer.deadline
+        return following
 
     def _close_idle(self) -> None:
         if self._protocol.is_connected:
@@ -305,6 +322,7 @@ class GrpcConnection:
             self.spent.set_result(None)
 
     def _leave(self) -> None:
+        self._expiry.stop()
         self._settle()
         if not self.closed.done():
             self.closed.set_result(None)
@@ -354,3 +372,19 @@ class _Answer:
             code, details = grpc.StatusCode.INTERNAL, "the call ended without a response"
         self.future.set_exception(CallError(code, details))
         self.future.exception()  # Marks it as seen: whoever gives an upload up does not ask.
+
+
+class _TimedAnswer(_Answer):
+    """One that must be there by a deadline.
+
+    Attributes:
+        deadline: In seconds of the event loop's clock.
+        received: How often anything had come over the connection when the call began.
+    """
+
+    __slots__ = ("deadline", "received")
+
+    def __init__(self, deadline: float, received: int) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self.received = received

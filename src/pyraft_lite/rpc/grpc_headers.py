@@ -8,6 +8,7 @@ import binascii
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TypeAlias
 
 import grpc
@@ -46,7 +47,13 @@ def parse_timeout(value: bytes) -> float:
 def encode_timeout(seconds: float) -> bytes:
     """A ``grpc-timeout`` of at least so many seconds, in two digits: whoever waits ends the call in time anyway, and
     headers that are the same each time cost next to nothing."""
-    size = max(math.ceil(seconds * 1e6), 1)
+    if seconds > 0.1:  # The second digit then stands for whole milliseconds.
+        return _encode_micros(math.ceil(seconds * 1e3) * 1000)
+    return _encode_micros(max(math.ceil(seconds * 1e6), 1))
+
+
+@lru_cache(1024)
+def _encode_micros(size: int) -> bytes:
     unit = 10 ** max(len(str(size)) - 2, 0)
     size = -(-size // unit) * unit
     for name, micros in (b"S", 1_000_000), (b"m", 1000):

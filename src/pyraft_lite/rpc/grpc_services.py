@@ -10,6 +10,7 @@ import grpc
 
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
+from pyraft_lite.rpc.expiry import Expiry
 from pyraft_lite.rpc.grpc_call import Call, Method, Status, trailers_only
 from pyraft_lite.rpc.grpc_headers import (
     Headers,
@@ -65,8 +66,7 @@ class Services:
 
     def __init__(self) -> None:
         self.calls: set[Call] = set()
-        # One timer for all deadlines, at or before the first: most calls have ended long before.
-        self._timer: asyncio.TimerHandle | None = None
+        self._expiry = Expiry(self._expire)
         self._generic: list[GenericHandler] = []
         self._registered: dict[str, Mapping[str, MethodHandler]] = {}
         self._limits: dict[str, ServiceLimits] = {}
@@ -137,8 +137,8 @@ class Services:
             limit.enter()
         call = make(method, fields, headers, deadline)
         self.calls.add(call)
-        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
-            self._expire_at(deadline)
+        if deadline is not None:
+            self._expiry.watch(deadline)
         return call
 
     async def answer(self, call: Call) -> None:
@@ -154,15 +154,8 @@ class Services:
         if call.method.limit is not None:
             call.method.limit.leave()
 
-    def _expire_at(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._expire)
-
-    def _expire(self) -> None:
-        """Ends the calls whose clients have given up by now, and comes back for the next one."""
-        now = asyncio.get_running_loop().time()
-        self._timer = None
+    def _expire(self, now: float) -> float | None:
+        """Ends the calls whose clients have given up by now; returns when the next will."""
         following = None
         for call in list(self.calls):
             if call.deadline is None:
@@ -171,8 +164,7 @@ class Services:
                 call.interrupt(_EXPIRED)
             elif following is None or call.deadline < following:
                 following = call.deadline
-        if following is not None:
-            self._expire_at(following)
+        return following
 
     def _find(self, path: str, fields: Headers) -> Method | None:
         """Asks the generic handlers."""
