@@ -13,14 +13,14 @@ import (
 const redial = 10 * time.Millisecond
 
 // turn is which of so many servers is called.
-type turn struct{ servers, current int32 }
+type turn struct{ count, current int32 }
 
 func (t *turn) now() int32 { return atomic.LoadInt32(&t.current) }
 
 // leave goes on to the next server, unless another caller has left this one already, or it is only busy.
 func (t *turn) leave(server int32, err error) {
 	if status.Code(err) != codes.ResourceExhausted {
-		atomic.CompareAndSwapInt32(&t.current, server, (server+1)%t.servers)
+		atomic.CompareAndSwapInt32(&t.current, server, (server+1)%t.count)
 	}
 }
 
@@ -88,7 +88,7 @@ type servers struct {
 }
 
 func connect(o options) *servers {
-	all := &servers{turn: turn{servers: int32(len(o.targets))}}
+	all := &servers{turn: turn{count: int32(len(o.targets))}}
 	for _, target := range o.targets {
 		var connections []*server
 		for each := 0; each < o.connections; each++ {

@@ -29,7 +29,7 @@ type channels struct {
 }
 
 func openChannels(o options) (*channels, error) {
-	all := &channels{turn: turn{servers: int32(len(o.targets))}}
+	all := &channels{turn: turn{count: int32(len(o.targets))}}
 	params := grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: redial, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 5 * redial},
 		MinConnectTimeout: time.Second,
