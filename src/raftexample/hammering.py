@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import grpc
@@ -66,7 +67,7 @@ class WordList:
 
     async def take(self) -> list[Word]:
         """See :meth:`Source.take`."""
-        return [Word(text, 0) for _, text in zip(range(self._most), self._words, strict=False)]
+        return [Word(text, 0) for text in islice(self._words, self._most)]
 
     def acknowledged(self, words: list[Word]) -> None:
         """See :meth:`Source.acknowledged`."""

@@ -18,6 +18,7 @@ from pyraft_lite.core.errors import CommandTooLargeError, LeadershipLostError, N
 from pyraft_lite.runtime.api import State
 from raftexample.application import ExampleService, WordTracker
 from raftexample.dutch import number_word
+from raftexample.hammering import WordList
 from raftexample.local_cluster import program
 
 LINE = (
@@ -152,6 +153,11 @@ async def test_a_bad_target_is_named_with_what_would_be_right(target: str) -> No
         "",
         f"hammer: invalid target {target!r}: want host:port, dns:///host:port or multi:///host:port,host:port,…\n",
     )
+
+
+async def test_as_many_words_are_taken_together_as_a_request_holds() -> None:
+    words = WordList(iter(["een", "twee", "drie"]), 2, lambda _: None)
+    assert [[word.text for word in await words.take()] for _ in range(3)] == [["een", "twee"], ["drie"], []]
 
 
 @pytest.mark.parametrize("concurrency", ["1", "10", "100"])

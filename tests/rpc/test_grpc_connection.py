@@ -71,6 +71,7 @@ async def test_a_status_may_come_alone() -> None:
             "not gRPC",
         ),
         (answer(*OK, data=frame(b"one")), grpc.StatusCode.INTERNAL, "without a status"),
+        (answer(*OK), grpc.StatusCode.INTERNAL, "without a status"),
         (answer(*OK, (b"grpc-status", b"x")), grpc.StatusCode.UNKNOWN, ""),
         (
             answer(*OK, data=frame(b"one", compressed=True), trailers=DONE),

@@ -54,6 +54,8 @@ _RESET_CODES = {
 }
 """What the HTTP/2 error code of a reset stream means; INTERNAL if it is not here."""
 
+_NO_STATUS = (grpc.StatusCode.INTERNAL, "the stream ended without a status")
+
 OnMessage = Callable[[bytes], None]
 OnEnd = Callable[[grpc.StatusCode, str], None]
 
@@ -86,10 +88,13 @@ class GrpcCall(Stream):
 
     def send(self, payload: bytes, *, last: bool = False) -> None:
         """Sends a message as soon as there is a connection and room; never blocks."""
+        if last:
+            # A call with one request is one of many, which go together: then the server takes them together, too.
+            self.send_data(framing.frame(payload), ended=True)
+            return
         self.cork()
-        self.send_data(framing.frame(payload), ended=last)
-        # A call with one request is one of many, which go together: then the server takes them together, too.
-        self.uncork(at_once=not last)
+        self.send_data(framing.frame(payload))
+        self.uncork(at_once=True)
 
     def finish(self) -> None:
         """Says that there are no more messages."""
@@ -110,9 +115,11 @@ class GrpcCall(Stream):
     # -- Stream -----------------------------------------------------------------------------------------------------
 
     def headers_received(self, headers: Headers, ended: bool) -> None:
-        if (status := _status_in(headers)) is not None:
+        status = _status_in(headers)
+        if status is None and ended:
+            status = _NO_STATUS
+        if status is not None:
             self._end(*status)
-        self._check_end(ended)
 
     def data_received(self, data: bytes, ended: bool) -> None:
         self.use(len(data))
@@ -122,7 +129,8 @@ class GrpcCall(Stream):
         else:
             deframer.feed(data)
             self._take_messages(deframer)
-        self._check_end(ended)
+        if ended:
+            self._end(*_NO_STATUS)
 
     def room_made(self) -> None:
         if self._drained is not None and not self._drained.done():
@@ -144,10 +152,6 @@ class GrpcCall(Stream):
                 self._on_message(frame.payload)
         except FramingError as error:
             self._end(error.code, error.details)
-
-    def _check_end(self, ended: bool) -> None:
-        if ended:
-            self._end(grpc.StatusCode.INTERNAL, "the stream ended without a status")
 
     def _end(self, code: grpc.StatusCode, details: str) -> None:
         """The call is over; only the first reason counts."""
@@ -247,9 +251,11 @@ class GrpcConnection:
         self._expiry.watch(answer.deadline)
         try:
             return await answer.future
+        except BaseException:
+            call.cancel()
+            raise
         finally:
             self._answers.discard(answer)
-            call.cancel()
 
     def upload(self, method: str) -> "Upload":
         """Begins a call with many requests and one response."""
