@@ -1,20 +1,34 @@
-"""One timer for many deadlines: most calls have ended long before theirs, and a timer of its own for each would cost
-them more than anything else that is done for it."""
+"""One timer for the deadlines of many calls: most have ended long before theirs, and a timer of its own for each would
+cost them more than anything else that is done for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Generic, Protocol, TypeVar
 
 
-class Expiry:
-    """Looks after deadlines that whoever made it keeps.
+class Timed(Protocol):
+    """What is under way."""
+
+    @property
+    def deadline(self) -> float | None:
+        """In seconds of the event loop's clock; None if it may take for ever."""
+        ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+class Expiry(Generic[T]):
+    """Ends what is under way at its deadline.
 
     Args:
-        expire: Ends what is due at the given time, in seconds of the event loop's clock; returns when the next is due,
-            if any is.
+        under_way: All of it, which whoever made this keeps up to date.
+        end: Ends one.
     """
 
-    def __init__(self, expire: Callable[[float], float | None]) -> None:
-        self._expire = expire
+    def __init__(self, under_way: Collection[T], end: Callable[[T], None]) -> None:
+        self._under_way = under_way
+        self._end = end
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, deadline: float) -> None:
@@ -24,7 +38,7 @@ class Expiry:
             if timer.when() <= deadline:
                 return
             timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._come)
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def stop(self) -> None:
         """There are none any more."""
@@ -32,8 +46,18 @@ class Expiry:
             self._timer.cancel()
             self._timer = None
 
-    def _come(self) -> None:
+    def _expire(self) -> None:
+        """Ends what is due, and comes back for what is next."""
         self._timer = None
-        following = self._expire(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        following = None
+        for each in list(self._under_way):
+            deadline = each.deadline
+            if deadline is None:
+                continue
+            if deadline <= now:
+                self._end(each)
+            elif following is None or deadline < following:
+                following = deadline
         if following is not None:
             self.watch(following)

@@ -199,7 +199,7 @@ class GrpcConnection:
         self._http2.on_idle = self._close_idle
         self._http2.on_going_away = self._spend
         self._answers: set[_TimedAnswer] = set()
-        self._expiry = Expiry(self._expire)
+        self._expiry = Expiry(self._answers, self._expire)
         self.established: asyncio.Future[bool] = loop.create_future()
         self.spent: asyncio.Future[None] = loop.create_future()
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -300,19 +300,12 @@ class GrpcConnection:
         if not self.established.done():
             self.established.set_result(self._protocol.is_connected)
 
-    def _expire(self, now: float) -> float | None:
-        """Ends the calls whose time is up; returns when the next one's will be."""
-        following = None
-        for answer in list(self._answers):
-            if answer.deadline <= now:
-                answer.end(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-                # After a partition TCP may wait for minutes before it tries to get through again; a new connection does
-                # so now.
-                if self._protocol.is_connected and answer.received == self._protocol.received:
-                    self.retire()
-            elif following is None or answer.deadline < following:
-                following = answer.deadline
-        return following
+    def _expire(self, answer: "_TimedAnswer") -> None:
+        """A call's time is up."""
+        answer.end(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        # After a partition TCP may wait for minutes before it tries to get through again; a new connection does so now.
+        if self._protocol.is_connected and answer.received == self._protocol.received:
+            self.retire()
 
     def _close_idle(self) -> None:
         if self._protocol.is_connected:

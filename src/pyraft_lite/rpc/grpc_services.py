@@ -66,7 +66,7 @@ class Services:
 
     def __init__(self) -> None:
         self.calls: set[Call] = set()
-        self._expiry = Expiry(self._expire)
+        self._expiry = Expiry(self.calls, _expire)
         self._generic: list[GenericHandler] = []
         self._registered: dict[str, Mapping[str, MethodHandler]] = {}
         self._limits: dict[str, ServiceLimits] = {}
@@ -154,18 +154,6 @@ class Services:
         if call.method.limit is not None:
             call.method.limit.leave()
 
-    def _expire(self, now: float) -> float | None:
-        """Ends the calls whose clients have given up by now; returns when the next will."""
-        following = None
-        for call in list(self.calls):
-            if call.deadline is None:
-                continue
-            if call.deadline <= now:
-                call.interrupt(_EXPIRED)
-            elif following is None or call.deadline < following:
-                following = call.deadline
-        return following
-
     def _find(self, path: str, fields: Headers) -> Method | None:
         """Asks the generic handlers."""
         details = _CallDetails(path, decode_metadata(fields))
@@ -176,6 +164,11 @@ class Services:
 
     def _method(self, path: str, handler: MethodHandler) -> Method:
         return method_of(path, handler, self._limits.get(service_of(path)))
+
+
+def _expire(call: Call) -> None:
+    """Ends a call whose client has given up by now."""
+    call.interrupt(_EXPIRED)
 
 
 def _failure(code: grpc.StatusCode, details: str) -> Refusal:
