@@ -6,7 +6,7 @@ import pytest
 from driver import DictStore, commands
 
 from pyraft_lite.core.errors import StorageError
-from pyraft_lite.core.log import RECENT_BYTES, RECENT_ENTRIES, Log
+from pyraft_lite.core.log import RECENT_BYTES, RECENT_ENTRIES, SURPLUS_ENTRIES, Log
 
 PLENTY = 10**9
 
@@ -179,9 +179,16 @@ def held(store: DictStore, log: Log) -> list[int]:
 
 
 def test_memory_keeps_the_most_recent_entries():
-    store, log = filled(RECENT_ENTRIES + 10)
-    assert indexes(log, 1, 20) == list(range(1, 11))
-    assert held(store, log) == list(range(11, RECENT_ENTRIES + 11))
+    last = RECENT_ENTRIES + SURPLUS_ENTRIES + 1
+    store, log = filled(last)
+    dropped = last - RECENT_ENTRIES
+    assert indexes(log, 1, dropped + 10) == list(range(1, dropped + 1))
+    assert held(store, log) == list(range(dropped + 1, last + 1))
+
+
+def test_memory_lets_go_of_many_entries_together():
+    store, log = filled(RECENT_ENTRIES + SURPLUS_ENTRIES)
+    assert held(store, log) == list(range(1, RECENT_ENTRIES + SURPLUS_ENTRIES + 1))
 
 
 def test_memory_keeps_no_more_than_so_many_bytes():
@@ -215,6 +222,7 @@ def test_after_a_cut_into_what_only_the_store_has_memory_is_bounded_as_before(be
     log = Log(store)
     begin_anew(log)
     first = log.last_index + 1
-    log.append(commands(first, *[2] * (RECENT_ENTRIES + 10)), 1)
+    count = RECENT_ENTRIES + SURPLUS_ENTRIES + 1
+    log.append(commands(first, *[2] * count), 1)
     log.written(1)
-    assert held(store, log) == list(range(first + 10, first + RECENT_ENTRIES + 10))
+    assert held(store, log) == list(range(first + count - RECENT_ENTRIES, first + count))

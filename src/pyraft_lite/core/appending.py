@@ -47,14 +47,14 @@ def follow(core: Core, request: AppendEntriesRequest | InstallSnapshotRequest) -
         core.note(
             Level.INFO, "entering follower state", leader_address=request.sender.address, leader_id=request.sender.id
         )
-    core.become_follower(request.term, request.sender)
+        core.become_follower(request.term, request.sender)
     if isinstance(core.role, Follower):
         core.role.heard_from_leader()
 
 
 def _fault(core: Core, request: AppendEntriesRequest) -> str:
     """What no correct leader would send, "" if there is nothing of the kind. Checked before anything is changed."""
-    if core.state is State.LEADER and request.term == core.term:
+    if core.role.state is State.LEADER and request.term == core.term:
         return f"{request.sender.address} claims to lead term {request.term}, which we lead"
     index, term = request.prev_index, request.prev_term
     for entry in request.entries:

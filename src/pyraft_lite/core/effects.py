@@ -25,9 +25,10 @@ from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.core.state import HardState, State
 
 
-class Write(NamedTuple):
+@dataclass(slots=True)
+class Write:
     """Make durable, as one atomic step: the hard state, then the truncation, then the entries. Answered by
-    Written(seq)."""
+    Written(seq). The core adds to it until the step ends, and nobody changes it after that."""
 
     seq: int
     hard_state: HardState | None = None

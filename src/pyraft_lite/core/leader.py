@@ -52,7 +52,7 @@ class Leader(Role):
         core.note(Level.INFO, "entering leader state", leader=core.me.address, term=core.term)
         self.sync_peers()
         core.append([core.make_entry(self.noop_index, EntryType.NOOP)])
-        self._after_append()
+        self.replication.advance_all()
         self.replication.tick()
 
     # -- time -----------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Leader(Role):
             self._waiting[index] = token
         if entries:
             core.append(entries)
-            self._after_append()
+            self.replication.advance_all()  # while the own write is still under way (dissertation 10.2.1)
 
     def append(self, token: events.Token, type: EntryType, data: bytes) -> None:
         """Appends one entry; ``token`` completes when it is committed."""
@@ -162,7 +162,7 @@ class Leader(Role):
         self.core.append([self.core.make_entry(index, type, data)])
         if type is EntryType.CONFIGURATION:
             self.sync_peers()
-        self._after_append()
+        self.replication.advance_all()
 
     def change_membership(self, event: events.ChangeMembership) -> None:
         unavailable = self._unavailable()
@@ -200,24 +200,23 @@ class Leader(Role):
     def written(self) -> None:
         self._commit()
 
-    def _after_append(self) -> None:
-        """Replicates while the own write is still under way (dissertation 10.2.1)."""
-        self.replication.advance_all()
-
     def _commit(self) -> None:
         """Commits what a quorum of voters has durably, ourselves counted only if we vote (R9)."""
         core = self.core
         if core.commit_index == core.log.last_index:  # So it is for answers beyond those of a quorum.
             return
+        peers = self.replication.peers
         index = majority_reached(
-            core.log.durable_index if voter.id == core.me.id else self.replication.peers[voter.id].match
-            for voter in core.configurations.latest.voters
+            [
+                core.log.durable_index if voter.id == core.me.id else peers[voter.id].match
+                for voter in core.configurations.latest.voters
+            ]
         )
         if index <= core.commit_index or index < self.noop_index:
             return
         first, configuration_index = core.commit_index + 1, core.configurations.latest_index
         change = self._waiting.pop(configuration_index, None) if first <= configuration_index <= index else None
-        core.commit_to(index, tuple(self._pop_waiting(index)))
+        core.commit_to(index, tuple(self._pop_waiting(first, index)))
         if change is not None:
             core.emit(Complete(change, configuration_index))
         if first <= configuration_index <= index and not core.configurations.latest.is_voter(core.me.id):
@@ -226,14 +225,10 @@ class Leader(Role):
         self.replication.committed()
         self.membership.proceed()
 
-    def _pop_waiting(self, index: int) -> list[tuple[int, events.Token]]:
-        """Who waits for an index up to this one; dicts keep insertion order, which here is that of the log."""
-        due = []
-        for at in self._waiting:
-            if at > index:
-                break
-            due.append(at)
-        return [(at, self._waiting.pop(at)) for at in due]
+    def _pop_waiting(self, first: int, last: int) -> list[tuple[int, events.Token]]:
+        """Who waits for any of these indexes. Nobody waits here for what others proposed in earlier terms."""
+        waiting, begin = self._waiting, max(first, self.noop_index)
+        return [(index, waiting.pop(index)) for index in range(begin, last + 1) if index in waiting]
 
     def _depart(self) -> None:
         """The change that took our vote is committed: somebody else leads from here (R12)."""

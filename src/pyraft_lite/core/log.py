@@ -16,6 +16,9 @@ RECENT_ENTRIES = 4096
 RECENT_BYTES = 16 * 1024 * 1024
 """How much of the durable log is kept in memory, so that replication rarely reads the disk."""
 
+SURPLUS_ENTRIES = 256
+"""How many entries more there may be before memory lets go of all that are too many, so that not every write does."""
+
 
 class LogReader(Protocol):
     """How the core reads entries that are durable. An empty log has ``first_index`` and ``last_index`` 0."""
@@ -58,7 +61,7 @@ class Log:
 
     def __init__(self, store: LogReader, snapshot_index: int = 0, snapshot_term: int = 0) -> None:
         self._store = store
-        self._recent: list[Entry] = []  # those before last_index + 1, without a gap
+        self._recent: list[Entry] = []  # those from _recent_from up to last_index, without a gap
         self._recent_bytes = 0
         self._writing: deque[list[int]] = deque()  # [seq of a write under way, last index it makes durable]
         self.snapshot_index = snapshot_index
@@ -66,11 +69,7 @@ class Log:
         self.first_index = store.first_index() or snapshot_index + 1
         self.last_index = store.last_index() or snapshot_index
         self.durable_index = self.last_index
-
-    @property
-    def _recent_from(self) -> int:
-        """The index of the first entry in memory."""
-        return self.last_index + 1 - len(self._recent)
+        self._recent_from = self.last_index + 1
 
     @property
     def last_term(self) -> int:
@@ -123,7 +122,8 @@ class Log:
     def append(self, entries: Sequence[Entry], seq: int) -> None:
         """Adds entries that write ``seq`` will make durable."""
         self._recent += entries
-        self._recent_bytes += _size(entries)
+        for entry in entries:
+            self._recent_bytes += entry.size
         self.last_index = entries[-1].index
         self._writing.append([seq, self.last_index])
 
@@ -132,6 +132,7 @@ class Log:
         keep = max(from_index - self._recent_from, 0)
         self._recent_bytes -= _size(self._recent[keep:])
         del self._recent[keep:]
+        self._recent_from = min(self._recent_from, from_index)
         self.last_index = from_index - 1
         self.durable_index = min(self.durable_index, self.last_index)
         for write in self._writing:
@@ -152,15 +153,16 @@ class Log:
         self._recent_bytes = 0
         self._writing.clear()
         self.set_snapshot(snapshot_index, snapshot_term)
-        self.first_index = snapshot_index + 1
+        self.first_index = self._recent_from = snapshot_index + 1
         self.last_index = self.durable_index = snapshot_index
 
     def written(self, seq: int) -> None:
         """Write ``seq`` and all before it are durable."""
         while self._writing and self._writing[0][0] <= seq:
             self.durable_index = max(self.durable_index, self._writing.popleft()[1])
-        durable = self.durable_index + 1 - self._recent_from
-        self._evict(min(len(self._recent) - RECENT_ENTRIES, durable))
+        surplus = len(self._recent) - RECENT_ENTRIES
+        if surplus > SURPLUS_ENTRIES:
+            self._evict(min(surplus, self.durable_index + 1 - self._recent_from))
         if self._recent_bytes > RECENT_BYTES:
             self._evict(min(self._surplus(), self.durable_index + 1 - self._recent_from))
 
@@ -178,6 +180,7 @@ class Log:
         if count > 0:
             self._recent_bytes -= _size(self._recent[:count])
             del self._recent[:count]
+            self._recent_from += count
 
 
 def _size(entries: Sequence[Entry]) -> int:

@@ -8,8 +8,7 @@ from pyraft_lite.core.configuration import Configuration
 from pyraft_lite.core.entry import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who sent a message: ``id`` is empty if the sender is of hashicorp/raft 1.1-1.2, which does not say."""
 
     id: str

@@ -218,14 +218,14 @@ class Core:
         """Changes term and vote together (R3); returns the seq of the write that makes them durable."""
         self.term, self.voted_for = term, voted_for
         draft = self._open_draft()
-        self._draft = Write(draft.seq, HardState(term, voted_for), draft.truncate_from, draft.entries)
+        draft.hard_state = HardState(term, voted_for)
         self._hard_state_seq = draft.seq
         return draft.seq
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Appends entries that continue the log; configurations among them take effect at once (R10)."""
         draft = self._open_draft()
-        self._draft = Write(draft.seq, draft.hard_state, draft.truncate_from, (*draft.entries, *entries))
+        draft.entries = (*draft.entries, *entries)
         self.log.append(entries, draft.seq)
         for entry in entries:
             if entry.type is EntryType.CONFIGURATION:
@@ -236,8 +236,9 @@ class Core:
         if from_index <= self.commit_index:
             raise StorageError(f"committed entry {from_index} would be truncated (commit index {self.commit_index})")
         draft = self._open_draft()
-        cut = from_index if draft.truncate_from is None else min(draft.truncate_from, from_index)
-        self._draft = Write(draft.seq, draft.hard_state, cut, ())
+        if draft.truncate_from is None or from_index < draft.truncate_from:
+            draft.truncate_from = from_index
+        draft.entries = ()
         self.log.truncate(from_index)
         if self.configurations.truncate(from_index):
             self.note(Level.INFO, "configuration rolled back", index=self.configurations.latest_index)
@@ -245,8 +246,8 @@ class Core:
     def drop_log(self, snapshot: SnapshotMeta) -> None:
         """Begins a new, empty log after ``snapshot`` (R15)."""
         draft = self._open_draft()
-        # From 1 on, since the store may hold entries that the log has compacted and the runtime not deleted yet.
-        self._draft = Write(draft.seq, draft.hard_state, 1, ())
+        draft.truncate_from = 1  # since the store may hold entries that the log has compacted and the runtime not yet
+        draft.entries = ()
         self.log.drop(snapshot.index, snapshot.term)
         self.configurations.reset(snapshot.configuration, snapshot.configuration_index)
 
@@ -417,6 +418,7 @@ class Core:
         return self._draft
 
     def _announce(self) -> None:
+        """Says what has changed of role, term and leader."""
         current = (self.role.state, self.term, self.leader)
         if current != self._announced:
             self._announced = current
@@ -466,6 +468,7 @@ class Core:
 def _term_of(response: Response) -> int:
     """The term its sender is in, 0 if it does not say: hashicorp/raft grants a pre-vote with the term it was asked
     about, which neither side is in yet."""
-    if isinstance(response, TimeoutNowResponse) or (isinstance(response, RequestPreVoteResponse) and response.granted):
-        return 0
+    match response:
+        case TimeoutNowResponse() | RequestPreVoteResponse(granted=True):
+            return 0
     return response.term

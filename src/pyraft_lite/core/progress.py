@@ -85,21 +85,20 @@ class Progress:
     @property
     def waiting_since(self) -> float | None:
         """When the oldest append that is unanswered was sent, None if all are answered."""
-        return next((sent.at for sent in self.sent.values() if sent.purpose is Purpose.APPEND), None)
+        for sent in self.sent.values():
+            if sent.purpose is Purpose.APPEND:
+                return sent.at
+        return None
 
     def remember(self, rpc_id: int, sent: Sent) -> None:
         """A request was sent."""
         self.sent[rpc_id] = sent
-        self._count(sent.purpose, 1)
+        self.appends += sent.purpose is Purpose.APPEND
+        self.heartbeats += sent.purpose is Purpose.HEARTBEAT
 
     def take(self, rpc_id: int) -> Sent:
         """The request of this id is answered, or will never be."""
         sent = self.sent.pop(rpc_id)
-        self._count(sent.purpose, -1)
+        self.appends -= sent.purpose is Purpose.APPEND
+        self.heartbeats -= sent.purpose is Purpose.HEARTBEAT
         return sent
-
-    def _count(self, purpose: Purpose, change: int) -> None:
-        if purpose is Purpose.APPEND:
-            self.appends += change
-        elif purpose is Purpose.HEARTBEAT:
-            self.heartbeats += change

@@ -88,6 +88,8 @@ class Replication:
     def _let_go_of_removed(self) -> None:
         """A removed server is told that its removal is committed, so that it does not stand for election; with one try
         if it does not answer."""
+        if not self._leaving:
+            return
         for server_id, index in list(self._leaving.items()):
             peer = self.peers[server_id]
             if peer.knows_commit >= index or (peer.failures and self._core.commit_index >= index):
@@ -149,11 +151,17 @@ class Replication:
     # -- what -----------------------------------------------------------------------------------------------------
 
     def advance_all(self) -> None:
+        """Sends what any server lacks, as far as it may be sent now."""
+        relied_on: list[str] = []
         for peer in list(self.peers.values()):
-            self.advance(peer)
+            self._advance(peer, relied_on)
 
     def advance(self, peer: Progress) -> None:
         """Sends what the server lacks, as far as it may be sent now."""
+        self._advance(peer, [])
+
+    def _advance(self, peer: Progress, relied_on: list[str]) -> None:
+        """As :meth:`advance`; ``relied_on`` is empty until somebody needs to know who is."""
         core = self._core
         if peer.mode is Mode.SNAPSHOT or core.now < peer.retry_at:
             return
@@ -162,7 +170,7 @@ class Replication:
                 self._send_append(peer)
             return
         while peer.next <= core.log.last_index and not self._is_full(peer):
-            if self._is_spared(peer):
+            if self._is_spared(peer, relied_on):
                 if self._look_due is None:  # it may be needed before it is due
                     self._look_due = core.now + self._patience
                 return
@@ -174,7 +182,7 @@ class Replication:
         peer.spared_until = self._core.now
         self.advance(peer)
 
-    def _is_spared(self, peer: Progress) -> bool:
+    def _is_spared(self, peer: Progress, relied_on: list[str]) -> bool:
         """True if it got entries a short while ago, lacks few since, and a quorum comes about without it (R21). With
         few writes nobody is spared: who is quickest then makes the quorum, and is relied on when there are more. To
         send to a quorum only is what EPaxos (Moraru et al., 2013) calls thrifty."""
@@ -182,7 +190,9 @@ class Replication:
         lacks = core.log.last_index + 1 - peer.next
         if core.now >= peer.spared_until or lacks >= SPARED_ENTRIES:
             return False
-        return peer.server.id not in self._relied_on()
+        if not relied_on:
+            relied_on += self._relied_on()
+        return peer.server.id not in relied_on
 
     def _relied_on(self) -> list[str]:
         """The voters expected to make the next quorum: of those that keep nobody waiting, those whose logs reach
@@ -259,8 +269,10 @@ class Replication:
         if peer is None:
             return None
         sent = peer.take(rpc_id)
-        peer.contact = max(peer.contact, sent.at)
-        peer.confirmed = max(peer.confirmed, rpc_id)
+        if sent.at > peer.contact:
+            peer.contact = sent.at
+        if rpc_id > peer.confirmed:
+            peer.confirmed = rpc_id
         match response, sent.purpose:
             case AppendEntriesResponse(), Purpose.HEARTBEAT:
                 self._retry_soon(peer)
@@ -293,8 +305,10 @@ class Replication:
         return peer
 
     def _accepted(self, peer: Progress, sent: Sent) -> None:
-        peer.match = max(peer.match, sent.last_index)
-        peer.knows_commit = max(peer.knows_commit, sent.commit)
+        if sent.last_index > peer.match:
+            peer.match = sent.last_index
+        if sent.commit > peer.knows_commit:
+            peer.knows_commit = sent.commit
         peer.failures = 0
         peer.retreat = 1
         if peer.mode is Mode.STREAM:

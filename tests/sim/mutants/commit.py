@@ -72,7 +72,7 @@ def nonvoters_count(patch: pytest.MonkeyPatch) -> None:
         peers = leader.replication.peers
         index = majority_reached([core.log.durable_index, *(peer.match for peer in peers.values())])
         if core.commit_index < index >= leader.noop_index:
-            core.commit_to(index, tuple(leader._pop_waiting(index)))
+            core.commit_to(index, tuple(leader._pop_waiting(core.commit_index + 1, index)))
             leader.replication.committed()
             leader.membership.proceed()
 

@@ -44,7 +44,7 @@ def vote_is_not_stored(patch: pytest.MonkeyPatch) -> None:
         seq = original(core, term, voted_for)
         draft = core._draft
         assert draft is not None
-        core._draft = Write(draft.seq, HardState(term), draft.truncate_from, draft.entries)
+        draft.hard_state = HardState(term)
         return seq
 
     patch.setattr(Core, "set_hard_state", set_hard_state)

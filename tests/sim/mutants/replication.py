@@ -186,4 +186,8 @@ def messages_without_a_limit(patch: pytest.MonkeyPatch) -> None:
 @mutant("R21")
 def a_follower_that_is_spared_stays_spared(patch: pytest.MonkeyPatch) -> None:
     """Whom a quorum does without gets no entries for as long as it does."""
-    patch.setattr(Replication, "_is_spared", lambda replication, peer: peer.server.id not in replication._relied_on())
+
+    def is_spared(replication: Replication, peer: Progress, relied_on: list[str]) -> bool:
+        return peer.server.id not in replication._relied_on()
+
+    patch.setattr(Replication, "_is_spared", is_spared)

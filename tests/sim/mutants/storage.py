@@ -34,6 +34,7 @@ def truncated_entries_count_as_durable(patch: pytest.MonkeyPatch) -> None:
 
     def truncate(log: Log, from_index: int) -> None:
         del log._recent[max(from_index - log._recent_from, 0) :]
+        log._recent_from = min(log._recent_from, from_index)
         log.last_index = from_index - 1
 
     patch.setattr(Log, "truncate", truncate)
