@@ -109,16 +109,14 @@ def hunt(of: tuple[str, int]) -> int | None:
     bug = MUTANTS[mutant]
     with bug.put_back():
         seeds = range(first, first + bug.budget)
-        return next((number for number, seed in enumerate(seeds, 1) if violates(bug.profile, seed)), None)
-
-
-def violates(name: str | None, seed: int) -> bool:
-    """True if a run of this seed finds anything."""
-    try:
-        Simulation(seed, make_profile(name, seed)).run()
-    except Violation:
-        return True
-    return False
+        return next(
+            (
+                number
+                for number, seed in enumerate(seeds, 1)
+                if bug.is_shown_by(Simulation(seed, make_profile(bug.profile, seed)).run)
+            ),
+            None,
+        )
 
 
 def in_parallel(jobs: int, work: Callable[[T], R], items: Sequence[T], what: str) -> Iterable[R]:

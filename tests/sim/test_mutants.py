@@ -1,9 +1,10 @@
 """The simulator finds known bugs. All of them, several times over: scripts/simulate --mutants."""
 
+from functools import partial
 from random import Random
 
 import pytest
-from mutants import MUTANTS, Mutant
+from mutants import MUTANTS, Mutant, election
 
 from pyraft_lite.sim import PROFILES, Simulation, Violation
 
@@ -34,12 +35,14 @@ def test_there_are_enough_and_each_says_what_is_wrong() -> None:
 @pytest.mark.parametrize("mutant", [MUTANTS[name] for name in QUICK], ids=lambda mutant: mutant.name)
 def test_a_known_bug_is_found(mutant: Mutant) -> None:
     with mutant.put_back():
-        for seed in range(mutant.budget):
-            try:
-                run(mutant, seed)
-            except Violation:
-                return
-    pytest.fail(f"not found within {mutant.budget} seeds")
+        assert any(mutant.is_shown_by(partial(run, mutant, seed)) for seed in range(mutant.budget))
+
+
+def test_a_mistake_in_a_mutant_is_no_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(election, "HardState", "no class")
+    mutant = MUTANTS["vote_is_not_stored"]
+    with mutant.put_back(), pytest.raises(TypeError):
+        mutant.is_shown_by(partial(run, mutant, 0))
 
 
 @pytest.mark.parametrize(("name", "seed"), ONCE_IN_THE_CORE)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+from pyraft_lite.sim import Violation
 
 BUDGET = 60
 
@@ -36,6 +39,27 @@ class Mutant:
         with pytest.MonkeyPatch.context() as patch:
             self.patch(patch)
             yield
+
+    def is_shown_by(self, run: Callable[[], object]) -> bool:
+        """True if ``run`` meets a violation; the bug must have been put back.
+
+        Raises:
+            Exception: what was met is no bug of the core's: the code of a mutant raised this.
+        """
+        try:
+            run()
+        except Violation as violation:
+            if (error := violation.__cause__) is not None and _is_raised_here(error):
+                raise error from None
+            return True
+        return False
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(__file__).parent in Path(trace.tb_frame.f_code.co_filename).parents
 
 
 def mutant(

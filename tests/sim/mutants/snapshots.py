@@ -9,7 +9,7 @@ from mutants.mutant import mutant
 from pyraft_lite.core import Core, node
 from pyraft_lite.core.effects import CompactLog, RestoreSnapshot, Write
 from pyraft_lite.core.messages import InstallSnapshotResponse
-from pyraft_lite.core.progress import Progress, Purpose
+from pyraft_lite.core.progress import Progress, Purpose, Sent
 from pyraft_lite.core.replication import Replication
 
 
@@ -96,9 +96,9 @@ def the_answer_to_a_snapshot_matches_the_end_of_the_log(patch: pytest.MonkeyPatc
     """Success of a snapshot counts for all the leader has."""
     original = Replication._accepted
 
-    def accepted(replication: Replication, peer: Progress, sent: Any) -> None:
+    def accepted(replication: Replication, peer: Progress, sent: Sent) -> None:
         if sent.purpose is Purpose.SNAPSHOT:
-            sent = replace(sent, last_index=replication._core.log.last_index)
+            sent = sent._replace(last_index=replication._core.log.last_index)
         original(replication, peer, sent)
 
     patch.setattr(Replication, "_accepted", accepted)
