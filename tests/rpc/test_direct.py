@@ -18,6 +18,7 @@ from pyraft_lite.rpc.direct import Reply, attend, direct
 from pyraft_lite.rpc.direct_call import MOST_UNSENT
 from pyraft_lite.rpc.engine import CallContext, ServerEngine, available_engines, new_engine
 from pyraft_lite.rpc.grpc_framing import frame
+from pyraft_lite.rpc.http2.connection import STREAM_WINDOW
 from pyraft_lite.rpc.limited import ServiceLimits
 from pyraft_lite.runtime.limit import Limit
 
@@ -87,14 +88,14 @@ class Service:
 
 
 class Receiver:
-    """Answers each request with its number, those that begin with "hold" when told to, and takes no other before."""
+    """Answers each request with its number, but none that begins with "quiet", and those that begin with "hold" when
+    told to, and takes no other before."""
 
     def __init__(self, respond: Callable[[Any], None]) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.taken: list[bytes] = []
         self.held = asyncio.Event()
         self._respond = respond
-        self._has_ended = False
 
     @property
     def has_room(self) -> bool:
@@ -104,7 +105,7 @@ class Receiver:
         self.taken.append(request)
         if request.startswith(b"hold"):
             self.held.set()
-        else:
+        elif not request.startswith(b"quiet"):
             self._respond(b"%d" % len(self.taken))
 
     def release(self) -> None:
@@ -219,16 +220,58 @@ async def test_a_stream_is_answered_as_its_receiver_says(served: tuple[Service, 
     assert (answer.status, answer.body) == (OK, frame(b"1") + frame(b"2") + frame(b"3"))
 
 
-async def test_a_receiver_without_room_is_given_nothing(served: tuple[Service, H2Client]) -> None:
+async def test_a_receiver_learns_of_the_end_that_comes_with_a_request(served: tuple[Service, H2Client]) -> None:
     service, client = served
     stream = client.begin(COUNT)
-    await client.send(stream, frame(b"hold") + frame(b"two"))
+    await client.send(stream, frame(b"quiet one"))
     receiver = await service.receivers.get()
+    await client.send(stream, frame(b"quiet two"), end=True)
+    assert (await client.answer(stream)).status == OK
+    assert receiver.taken == [b"quiet one", b"quiet two"]
+
+
+async def test_what_looks_like_a_message_and_is_the_rest_of_one_is_not_taken_for_one(
+    served: tuple[Service, H2Client],
+) -> None:
+    service, client = served
+    inner = frame(b"inner")
+    outer = frame(b"outer " + inner)
+    stream = client.begin(COUNT)
+    await client.send(stream, frame(b"one"))
+    receiver = await service.receivers.get()
+    await client.send(stream, outer[: -len(inner)])
+    await client.send(stream, inner)
+    await client.send(stream, b"", end=True)
+    assert (await client.answer(stream)).body == frame(b"1") + frame(b"2")
+    assert receiver.taken == [b"one", b"outer " + inner]
+
+
+async def test_messages_that_come_one_by_one_make_room_for_more(served: tuple[Service, H2Client]) -> None:
+    service, client = served
+    size = 16_000
+    count = STREAM_WINDOW // size + 10
+    stream = client.begin(COUNT)
+    for _ in range(count):
+        await client.send(stream, frame(bytes(size)))
+    await client.send(stream, b"", end=True)
+    await client.answer(stream)
+    assert (await service.receivers.get()).taken == [bytes(size)] * count
+
+
+@pytest.mark.parametrize("chunks", [[frame(b"hold") + frame(b"two")], [frame(b"hold"), frame(b"two")]])
+async def test_a_receiver_without_room_is_given_nothing(served: tuple[Service, H2Client], chunks: list[bytes]) -> None:
+    service, client = served
+    stream = client.begin(COUNT)
+    await client.send(stream, frame(b"one"))
+    receiver = await service.receivers.get()
+    for chunk in chunks:
+        await client.send(stream, chunk)
     await receiver.held.wait()
     await client.send(stream, frame(b"three"), end=True)
-    assert receiver.taken == [b"hold"]
+    await client.ping()
+    assert receiver.taken == [b"one", b"hold"]
     receiver.release()
-    assert (await client.answer(stream)).body == frame(b"1") + frame(b"2") + frame(b"3")
+    assert (await client.answer(stream)).body == frame(b"1") + frame(b"2") + frame(b"3") + frame(b"4")
 
 
 @pytest.mark.parametrize(
@@ -363,6 +406,26 @@ async def test_a_receiver_waits_for_a_client_that_does_not_read() -> None:
         client.open(stream, 1 << 20)
         body = (await client.answer(stream)).body
     assert body == frame(bytes(MOST_UNSENT)) + frame(b"2")
+
+
+async def test_what_waited_for_a_slow_client_comes_before_what_did_not() -> None:
+    async with serving(AsyncioEngine()) as (service, _, address), h2_client(address, window=0) as client:
+        stream = client.begin(COUNT)
+        await client.send(stream, frame(b"hold"))
+        receiver = await service.receivers.get()
+        await receiver.held.wait()
+        receiver._respond(bytes(MOST_UNSENT))
+        receiver.held.clear()
+        await client.send(stream, frame(b"two"))
+        await client.ping()
+        assert receiver.taken == [b"hold"]
+        client.open(stream, 1000)
+        await client.send(stream, frame(b"three"))
+        client.open(stream, 1 << 20)
+        await client.send(stream, b"", end=True)
+        body = (await client.answer(stream)).body
+    assert receiver.taken == [b"hold", b"two", b"three"]
+    assert body == frame(bytes(MOST_UNSENT)) + frame(b"2") + frame(b"3")
 
 
 async def begin(client: H2Client, path: bytes, headers: dict[bytes, bytes | None] | None = None) -> int:

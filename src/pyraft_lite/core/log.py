@@ -73,7 +73,9 @@ class Log:
 
     @property
     def last_term(self) -> int:
-        return self.snapshot_term if self.last_index == self.snapshot_index else self._entry_term(self.last_index)
+        term = self.term(self.last_index)
+        assert term is not None, "the last entry is neither compacted nor beyond the end"
+        return term
 
     def term(self, index: int) -> int | None:
         """The term of the entry at ``index`` (0 for index 0), or None if it is compacted or beyond the end.
@@ -83,11 +85,12 @@ class Log:
         """
         if index == self.snapshot_index:
             return self.snapshot_term
-        return self._entry_term(index) if self.first_index <= index <= self.last_index else None
+        if self._recent_from <= index <= self.last_index:
+            return self._recent[index - self._recent_from].term
+        return self._stored_term(index) if self.first_index <= index <= self.last_index else None
 
-    def _entry_term(self, index: int) -> int:
-        at = index - self._recent_from
-        term = self._recent[at].term if at >= 0 else self._store.term(index)
+    def _stored_term(self, index: int) -> int:
+        term = self._store.term(index)
         if term is None:
             held = f"{self.first_index}..{self.last_index}"
             raise StorageError(f"entry {index} is missing in the log, which holds {held}")

@@ -418,15 +418,14 @@ class Core:
         return self._draft
 
     def _announce(self) -> None:
-        """Says what has changed of role, term and leader."""
-        current = (self.role.state, self.term, self.leader)
-        if current != self._announced:
-            self._announced = current
-            leader = self.leader or Peer("", "")
-            self.emit(RoleChanged(self.role.state, self.term, leader.id, leader.address))
+        """Says that role, term or leader have changed."""
+        self._announced = self.role.state, self.term, self.leader
+        leader = self.leader or Peer("", "")
+        self.emit(RoleChanged(self.role.state, self.term, leader.id, leader.address))
 
     def _flush(self) -> list[Effect]:
-        self._announce()
+        if (self.role.state, self.term, self.leader) != self._announced:
+            self._announce()
         effects, self._effects = self._effects, []
         if self._draft is not None:
             effects.insert(0, self._draft)

@@ -123,7 +123,7 @@ class Replication:
             for peer in list(self.peers.values()):
                 if peer.mode is not Mode.STREAM or peer.told_commit >= self._core.commit_index:
                     continue
-                if self._is_full(peer):
+                if peer.appends >= self._core.settings.max_in_flight:
                     self._schedule_notice()
                 else:
                     self._send_append(peer)
@@ -169,7 +169,7 @@ class Replication:
             if not peer.appends:
                 self._send_append(peer)
             return
-        while peer.next <= core.log.last_index and not self._is_full(peer):
+        while peer.next <= core.log.last_index and peer.appends < core.settings.max_in_flight:
             if self._is_spared(peer, relied_on):
                 if self._look_due is None:  # it may be needed before it is due
                     self._look_due = core.now + self._patience
@@ -211,10 +211,6 @@ class Replication:
             prompt = prompt and (waiting_since is None or waiting_since > patient_since)
             ranks[voter.id] = prompt, reach, -answered_in
         return sorted(ranks, key=ranks.__getitem__, reverse=True)[: majority_of(len(ranks))]
-
-    def _is_full(self, peer: Progress) -> bool:
-        """True if nothing with entries may be sent before an answer comes."""
-        return peer.appends >= self._core.settings.max_in_flight
 
     def _send_append(self, peer: Progress) -> bool:
         """Sends the next message, with as many entries as fit (R17); False if it takes a snapshot instead."""

@@ -103,7 +103,8 @@ class _Peer:
         self.services = services
         self.calls = 0
         self.gone: asyncio.Future[None] = self._loop.create_future()
-        self.protocol = Http2Protocol(lambda wake: ServerConnection(wake, self._exchange), self._lost)
+        exchange = partial(_Exchange, peer=self)
+        self.protocol = Http2Protocol(lambda wake: ServerConnection(wake, exchange), self._lost)
         self.protocol.connection.on_idle = self._leave
         self._peers = peers
         self._shedding = shedding
@@ -141,9 +142,6 @@ class _Peer:
     def _leave(self) -> None:
         if not self.calls and not self.protocol.connection.streams:
             self.protocol.close()
-
-    def _exchange(self, connection: ServerConnection, number: int) -> "_Exchange":
-        return _Exchange(connection, number, self)
 
     def _check_first_word(self) -> None:
         if not self.protocol.connection.has_begun:
@@ -198,7 +196,7 @@ class _Exchange(Stream):
 
     def data_received(self, data: bytes, ended: bool) -> None:
         call = self.call
-        if call is not None and call.data_came(data):
+        if call is not None and not self._body and call.data_came(data, ended):
             return
         if not self._body:
             self._body = data

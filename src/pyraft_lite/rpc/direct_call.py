@@ -26,6 +26,10 @@ class DirectExchange(Exchange, Protocol):
         """As :meth:`receive`; None if nothing has come yet."""
         ...
 
+    def use(self, size: int) -> None:
+        """So many bytes of what has come were used without :meth:`take`."""
+        ...
+
     def put(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
         """As :meth:`send`, but never waits; without effect if the client is gone."""
         ...
@@ -110,13 +114,15 @@ class DirectCall(Call):
         if ended or self.method.direct is None:
             self._run()
 
-    def data_came(self, data: bytes) -> bool:
-        """Something of the body has come. False if the exchange is to keep it."""
+    def data_came(self, data: bytes, ended: bool) -> bool:
+        """Something of the body has come, and nothing of it is kept; ``ended``: no more will come. False if the
+        exchange is to keep it."""
         if self._phase is _Phase.WAITING:
             if self._answer_directly(data):
                 return True
             self._run()
-        return False
+            return False
+        return not ended and self._give_alone(data)
 
     def give(self) -> None:
         """Gives the receiver, if there is one, what has come, as long as it has room and the client reads."""
@@ -137,9 +143,8 @@ class DirectCall(Call):
                     self._feed(*taken)
                 else:
                     break
-        except Exception as error:  # Whatever is wrong with what came, the call ends with it.
-            self._receiver = None
-            receiver.end(error)
+        except Exception as error:
+            self._refuse(receiver, error)
         finally:
             self._giving = False
 
@@ -176,6 +181,32 @@ class DirectCall(Call):
         except Exception as error:
             self.respond_by(partial(_raise, error))
         return True
+
+    def _give_alone(self, body: bytes) -> bool:
+        """Gives the receiver the message in ``body``; False if that is not one whole message, others are before it, or
+        there is no receiver with room. As most messages come so, they need not be kept first."""
+        receiver = self._receiver
+        if (
+            receiver is None
+            or not self._deframer.is_empty
+            or not receiver.has_room
+            or self._exchange.unsent > MOST_UNSENT
+        ):
+            return False
+        payload = framing.only_payload(body)
+        if payload is None:
+            return False
+        self._exchange.use(len(body))
+        try:
+            receiver.take(self.method.deserialize(payload))
+        except Exception as error:
+            self._refuse(receiver, error)
+        return True
+
+    def _refuse(self, receiver: Receiver, error: Exception) -> None:
+        """Whatever is wrong with what came, the call ends with it."""
+        self._receiver = None
+        receiver.end(error)
 
     def _finish(self, payload: bytes | None) -> None:
         self._phase = _Phase.ENDED

@@ -3,6 +3,7 @@ cost them more than anything else that is done for it."""
 
 import asyncio
 from collections.abc import Callable, Collection
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 
@@ -11,7 +12,7 @@ class Timed(Protocol):
 
     @property
     def deadline(self) -> float | None:
-        """In seconds of the event loop's clock; None if it may take for ever."""
+        """In seconds of the monotonic clock; None if it may take for ever."""
         ...
 
 
@@ -30,15 +31,16 @@ class Expiry(Generic[T]):
         self._under_way = under_way
         self._end = end
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def watch(self, deadline: float) -> None:
         """There is another deadline."""
-        timer = self._timer
-        if timer is not None:
-            if timer.when() <= deadline:
+        if self._timer is not None:
+            if self._timer_at <= deadline:
                 return
-            timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = asyncio.get_running_loop().call_later(max(deadline - monotonic(), 0), self._expire)
 
     def stop(self) -> None:
         """There are none any more."""
@@ -49,7 +51,7 @@ class Expiry(Generic[T]):
     def _expire(self) -> None:
         """Ends what is due, and comes back for what is next."""
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         following = None
         for each in list(self._under_way):
             deadline = each.deadline

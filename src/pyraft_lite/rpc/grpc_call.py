@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 import grpc
@@ -93,7 +94,7 @@ class Call:
         method: What is called.
         fields: The request's headers.
         headers: The same by name.
-        deadline: When its client gives up, by the event loop's clock; None: never.
+        deadline: When its client gives up, by the monotonic clock; None: never.
         exchange: Where requests come from and responses go.
     """
 
@@ -108,7 +109,6 @@ class Call:
         "_half_closed",
         "_headers",
         "_interruption",
-        "_request_encoding",
         "_started",
         "_task",
         "_trailing",
@@ -135,7 +135,6 @@ class Call:
         self._task: asyncio.Task[Any] | None = None
         self._interruption: Status | None = None
         self._deframer = framing.Deframer(MAX_MESSAGE_BYTES)
-        self._request_encoding = headers.get(b"grpc-encoding", framing.IDENTITY)
         self._half_closed = False
         self._encoding = framing.IDENTITY
         self._compress_next = True
@@ -159,7 +158,7 @@ class Call:
         """See :meth:`CallContext.time_remaining`."""
         if self.deadline is None:
             return None
-        return max(self.deadline - asyncio.get_running_loop().time(), 0)
+        return max(self.deadline - monotonic(), 0)
 
     async def send_initial_metadata(self, metadata: Sequence[tuple[str, str | bytes]]) -> None:
         """See :meth:`CallContext.send_initial_metadata`."""
@@ -262,7 +261,8 @@ class Call:
                 raise framing.FramingError(grpc.StatusCode.INTERNAL, "the stream ended within a message")
             return None
         if next_frame.compressed:
-            return framing.decompress(next_frame.payload, self._request_encoding, MAX_MESSAGE_BYTES)
+            encoding = self._headers.get(b"grpc-encoding", framing.IDENTITY)
+            return framing.decompress(next_frame.payload, encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
 
     def _feed(self, chunk: bytes | bytearray, more: bool) -> None:

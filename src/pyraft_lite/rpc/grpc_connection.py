@@ -8,6 +8,7 @@ See gRPC's PROTOCOL-HTTP2.md.
 import asyncio
 from collections.abc import Callable
 from functools import lru_cache
+from time import monotonic
 from urllib.parse import unquote
 
 import grpc
@@ -244,7 +245,7 @@ class GrpcConnection:
         Raises:
             CallError: there is none within so many seconds, or none at all.
         """
-        answer = _TimedAnswer(self._loop.time() + timeout, self._protocol.received)
+        answer = _TimedAnswer(monotonic() + timeout, self._protocol.received)
         call = self.call(method, answer.take, answer.end, timeout)
         call.send(request, last=True)
         self._answers.add(answer)
@@ -377,7 +378,7 @@ class _TimedAnswer(_Answer):
     """One that must be there by a deadline.
 
     Attributes:
-        deadline: In seconds of the event loop's clock.
+        deadline: In seconds of the monotonic clock.
         received: How often anything had come over the connection when the call began.
     """
 

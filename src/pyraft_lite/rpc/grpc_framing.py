@@ -97,10 +97,11 @@ def frame(payload: bytes, compressed: bool = False) -> bytes:
 
 def only_payload(body: bytes) -> bytes | None:
     """The payload of the one frame that ``body`` is; None if it is not just one, or that is compressed."""
-    if len(body) < PREFIX_BYTES:
+    size = len(body) - PREFIX_BYTES
+    if size < 0:
         return None
     flag, length = _PREFIX.unpack_from(body)
-    return body[PREFIX_BYTES:] if not flag and length == len(body) - PREFIX_BYTES else None
+    return body[PREFIX_BYTES:] if not flag and length == size else None
 
 
 def is_supported(encoding: bytes) -> bool:

@@ -1,9 +1,9 @@
 """What a server of ours serves: which method a request is for, whether it is taken, and how long it may take."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from time import monotonic
 from typing import TypeAlias, TypeVar
 
 import grpc
@@ -117,8 +117,8 @@ class Services:
             return _NOT_POST
         if headers.get(b"te") != b"trailers":  # Without it nothing could say how the call ended.
             return _NO_TRAILERS
-        encoding = headers.get(b"grpc-encoding", framing.IDENTITY)
-        if not framing.is_supported(encoding):
+        encoding = headers.get(b"grpc-encoding")
+        if encoding is not None and not framing.is_supported(encoding):
             text = f"invalid grpc-encoding {encoding.decode(errors='replace')!r}: want one of "
             return _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
         try:
@@ -130,7 +130,7 @@ class Services:
                 return _overloaded(overload)
             deadline = None
             if (timeout := headers.get(b"grpc-timeout")) is not None:
-                deadline = asyncio.get_running_loop().time() + parse_timeout(timeout)
+                deadline = monotonic() + parse_timeout(timeout)
         except (MetadataError, ValueError) as error:
             return _failure(grpc.StatusCode.INTERNAL, str(error))
         if limit is not None:

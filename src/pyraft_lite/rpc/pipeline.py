@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from time import monotonic
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -30,7 +31,6 @@ class GrpcPipeline:
         self._rpc = f"AppendEntriesPipeline to {address}"
         self._deadline = deadline
         self._encode = encode
-        self._loop = asyncio.get_running_loop()
         self._connection = GrpcConnection(address)
         self._call = self._connection.call(METHOD, self._answered, self._ended)
         self.closed = self._connection.closed
@@ -45,7 +45,7 @@ class GrpcPipeline:
         if self._failure is not None:
             answered(self._failure)
             return
-        self._unanswered.append((self._loop.time(), answered))
+        self._unanswered.append((monotonic(), answered))
         self._call.send(self._encode(request))
         if self._stall_timer is None:
             self._watch_for_stall()
@@ -78,10 +78,11 @@ class GrpcPipeline:
         if not self._unanswered:
             return
         sent_at, _ = self._unanswered[0]
-        if self._loop.time() >= sent_at + self._deadline:
+        remaining = sent_at + self._deadline - monotonic()
+        if remaining <= 0:
             self._break(FailureKind.TIMEOUT, f"no response for {self._deadline:g} s")
         else:
-            self._stall_timer = self._loop.call_at(sent_at + self._deadline, self._watch_for_stall)
+            self._stall_timer = asyncio.get_running_loop().call_later(remaining, self._watch_for_stall)
 
     def _break(self, kind: FailureKind, reason: str) -> None:
         self._fail_all(TransportError(kind, f"{self._rpc}: {reason}"))

@@ -10,6 +10,8 @@ deprecated ``leader`` and ``candidate``, so that its id stays unknown (R4).
 
 # ruff: noqa: D103 - what a pair of functions is for is in their names.
 
+from functools import lru_cache
+
 from pyraft_lite.core import messages as core
 from pyraft_lite.core.entry import NANOSECONDS, ZERO_TIME, Entry, EntryType
 from pyraft_lite.core.messages import Peer
@@ -38,7 +40,9 @@ class WireError(ValueError):
     """A peer sent what the protocol has no meaning for; the message says what."""
 
 
+@lru_cache(16)
 def _header(sender: Peer) -> pb.RPCHeader:
+    """What says who sends; messages that are made with it hold a copy."""
     return pb.RPCHeader(protocol_version=PROTOCOL_VERSION, id=sender.id.encode(), addr=sender.address.encode())
 
 
@@ -50,9 +54,14 @@ def _sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
             f"unsupported protocol version {version}: this node speaks {OLDEST_PROTOCOL_VERSION} to {PROTOCOL_VERSION}"
         )
     try:
-        return Peer(id=header.id.decode(), address=(header.addr or legacy_address).decode())
+        return _peer(header.id, header.addr or legacy_address)
     except UnicodeDecodeError as error:
         raise WireError(f"the sender's id or address is not UTF-8: {error.object!r}") from error
+
+
+@lru_cache(256)
+def _peer(server_id: bytes, address: bytes) -> Peer:
+    return Peer(server_id.decode(), address.decode())
 
 
 def _known_sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
@@ -75,7 +84,7 @@ def encode_entry(entry: Entry, log: pb.Log) -> None:
     """Fills an empty ``log``; a time of 0 is left out."""
     log.index = entry.index
     log.term = entry.term
-    log.type = entry.type.value  # type: ignore[assignment]
+    log.type = entry.type  # type: ignore[assignment]
     log.data = entry.data
     log.extensions = entry.extensions
     if entry.appended_at:

@@ -4,7 +4,7 @@ import asyncio
 from bisect import insort
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import AbortedByRestoreError, RaftError
@@ -73,8 +73,9 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, Operation | Batch]]) -> None:
-        """Everything up to ``index`` is committed; ``proposed`` are the entries somebody here waits for."""
+    def commit(self, index: int, proposed: Sequence[tuple[int, Any]]) -> None:
+        """Everything up to ``index`` is committed; ``proposed`` says which :class:`Operation` or :class:`Batch` each of
+        the entries is of that somebody here waits for."""
         self._commit_index = index
         self._proposed.update(proposed)
         self._wake()
@@ -226,6 +227,8 @@ class FsmRunner:
 
     def _set_applied(self, index: int) -> None:
         self.applied_index = index
+        if not self._readers:
+            return
         ready = 0
         while ready < len(self._readers) and self._readers[ready][0] <= index:
             self._readers[ready][2].resolve(index)

@@ -32,18 +32,18 @@ class Limit:
         Raises:
             OverloadedError: there is no room; nothing was counted.
         """
-        if overload := self.overload():
-            raise OverloadedError(overload)
+        if self.count >= self.most or self.bytes >= self._most_bytes:
+            raise OverloadedError(self._reason)
         self.count += count
         self.bytes += size
 
     def overload(self) -> str | None:
         """Why nothing can enter now; None if there is room."""
-        if self.count >= self.most:
-            return self._too_many
-        if self.bytes >= self._most_bytes:
-            return self._too_large
-        return None
+        return self._reason if self.count >= self.most or self.bytes >= self._most_bytes else None
+
+    @property
+    def _reason(self) -> str:
+        return self._too_many if self.count >= self.most else self._too_large
 
     def leave(self, size: int = 0, count: int = 1) -> None:
         """What entered has ended."""

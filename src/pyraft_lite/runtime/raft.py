@@ -4,9 +4,11 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, BinaryIO
 
 from pyraft_lite.core import Core, State, effects, events
@@ -93,7 +95,7 @@ class Raft:
         # Kept, since to ask which it is costs a system call.
         self._loop: asyncio.AbstractEventLoop
         self._epoch = 0.0
-        self._inbox: list[events.Event] = []
+        self._inbox: deque[events.Event] = deque()
         self._stepping = False
         self._proposals: list[events.Proposal] = []
         self._proposed = Limit("proposals", config.max_proposals, config.max_proposal_bytes)
@@ -125,14 +127,14 @@ class Raft:
         """
         self._loop = asyncio.get_running_loop()
         snapshot = await self._load_snapshot()
-        self._epoch = time.time() - self._loop.time()
+        self._epoch = time.time() - monotonic()
         self._core = Core(
             Peer(self._config.local_id, self._config.local_address),
             self._config.settings,
             self._log_store,
             configuration_codec,
             random.Random(),
-            now=self._loop.time(),
+            now=monotonic(),
             epoch=self._epoch,
             hard_state=load_hard_state(self._stable_store),
             snapshot=snapshot,
@@ -259,7 +261,7 @@ class Raft:
         return self._core.configurations.latest
 
     def stats(self) -> dict[str, str]:
-        return collect_stats(self._core, self._loop.time(), self.applied_index, self._fsm.pending)
+        return collect_stats(self._core, monotonic(), self.applied_index, self._fsm.pending)
 
     def observe(self, observer: Callable[[Observation], None]) -> Callable[[], None]:
         self._observers.append(observer)
@@ -281,15 +283,16 @@ class Raft:
 
     def _post(self, event: events.Event) -> None:
         """Lets the core see an event, and carries out what it wants; events that come of that wait their turn."""
-        self._inbox.append(event)
         if self._stepping:
+            self._inbox.append(event)
             return
         self._stepping = True
+        following: events.Event | None = event
         try:
-            now = self._loop.time
-            while self._inbox:
-                for effect in _sends_first(self._core.step(self._inbox.pop(0), now())):
+            while following is not None:
+                for effect in _sends_first(self._core.step(following, monotonic())):
                     self._carry_out(effect)
+                following = self._inbox.popleft() if self._inbox else None
         finally:
             self._stepping = False
         self._arm_timer()
@@ -297,7 +300,7 @@ class Raft:
     def _arm_timer(self) -> None:
         """Sees to it that a timer fires before the core's next deadline, or at most a moment after it. Most deadlines
         move on before they come, and to ask for them after every step costs more than to come back now and then."""
-        soon = self._loop.time() + self._moment
+        soon = self._core.now + self._moment
         if self._timer_at is not None and self._timer_at <= soon:
             return
         deadline = self._core.deadline()
@@ -308,14 +311,14 @@ class Raft:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_at(at, self._on_timer)
+        self._timer = self._loop.call_later(max(at - monotonic(), 0), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
         deadline = self._core.deadline()
         if deadline is None:
             return
-        if deadline <= self._loop.time():
+        if deadline <= monotonic():
             self._post(events.Tick())
         else:
             self._set_timer(deadline)
@@ -329,7 +332,7 @@ class Raft:
             case effects.Respond():
                 _rpc(effect.rpc).answer(effect.response)
             case effects.Apply():
-                self._fsm.commit(effect.to_index, [(index, _proposer(token)) for index, token in effect.waiting])
+                self._fsm.commit(effect.to_index, effect.waiting)
             case effects.Complete():
                 _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
@@ -495,11 +498,12 @@ class Raft:
 def _sends_first(step: list[effects.Effect]) -> list[effects.Effect]:
     """A step's effects, its write behind what it sends: the peers' writes begin only when they hear of them, and to
     begin our own takes a while. (There is no order between disk and network.)"""
-    if not step or not isinstance(step[0], effects.Write):
-        return step
-    sent = [at for at, effect in enumerate(step) if isinstance(effect, effects.Send)]
-    if sent:
-        step.insert(sent[-1], step.pop(0))
+    match step:
+        case [effects.Write(), *_]:
+            for at in range(len(step) - 1, 0, -1):
+                if type(step[at]) is effects.Send:
+                    step.insert(at, step.pop(0))
+                    break
     return step
 
 

@@ -53,8 +53,8 @@ class Writer:
         self._slow = False
         self._watched: int | None = None
         self._failed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._busy = False
+        self._rested: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, "raft-writer")
 
     def submit(self, write: Write) -> None:
@@ -68,7 +68,9 @@ class Writer:
 
     async def close(self) -> None:
         """Returns when everything submitted is durable (or the writer has failed) and the thread has ended."""
-        await self._idle.wait()
+        if self._busy:
+            self._rested = asyncio.get_running_loop().create_future()
+            await self._rested
         if self._watched is not None:
             asyncio.get_running_loop().remove_reader(self._watched)
         self._thread.shutdown()
@@ -76,9 +78,15 @@ class Writer:
     # -- what is under way ------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if self._idle.is_set() and not self._failed:
-            self._idle.clear()
+        if not self._busy and not self._failed:
+            self._busy = True
             self._go_on()
+
+    def _rest(self) -> None:
+        """Nothing is under way, or will be without something new."""
+        self._busy = False
+        if self._rested is not None and not self._rested.done():
+            self._rested.set_result(None)
 
     def _go_on(self) -> None:
         """Begins what comes next, which calls this again at its end. Nothing may be under way."""
@@ -98,7 +106,7 @@ class Writer:
                 if not begun:
                     self._write_in_thread()
         else:
-            self._idle.set()
+            self._rest()
 
     def _begin(self) -> bool:
         """Has the store write the batch while the loop goes on; False if it has to be done on the thread."""
@@ -159,7 +167,7 @@ class Writer:
     def _fail(self, error: BaseException) -> None:
         # Nothing more may be written after a write whose fate is unknown, whatever went wrong (R18).
         self._failed = True
-        self._idle.set()
+        self._rest()
         self._on_failed(str(error) if isinstance(error, StorageError) else f"{type(error).__name__}: {error}")
 
     # -- on the thread ----------------------------------------------------------------------------------------------

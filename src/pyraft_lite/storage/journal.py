@@ -136,8 +136,9 @@ class Journal:
         return _CHECKSUM.pack(zlib.crc32(content, zlib.crc32(head))) + head + content
 
     def _added(self, content: bytes) -> None:
-        self._at += padded(_CONTENT_AT + len(content))
-        self._taken += len(content)
+        size = len(content)
+        self._at += padded(_CONTENT_AT + size)
+        self._taken += size
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(f"cannot write to the journal {self._file}: {error.strerror}")

@@ -238,7 +238,7 @@ class LmdbStore:
 
     def begin(self, entries: Sequence[Entry], values: Mapping[bytes, bytes]) -> bool:
         bounds = self._view.bounds.appended(entries) if entries else self._view.bounds
-        if sum(entry.size for entry in entries) > MAX_JOURNALED_BYTES:
+        if sum([entry.size for entry in entries]) > MAX_JOURNALED_BYTES:
             return False
         addition = _Addition(bounds, entries, [encode_entry(entry) for entry in entries], values)
         content = addition.encode()
@@ -295,7 +295,7 @@ class LmdbStore:
         view.entries.extend(addition.entries)
         view.records.extend(addition.records)
         view.values.update(addition.values)
-        self._view = view._replace(bounds=addition.bounds)
+        self._view = _View(addition.bounds, view.entries, view.records, view.values)
 
     def _merge(self, operations: Sequence[_Operation]) -> None:
         """Carries out ``operations`` on the database, after all that is in the journal, which is empty then."""

@@ -98,18 +98,46 @@ class Stream(ABC):
 
     def send_headers(self, block: bytes, *, ended: bool = False) -> None:
         """Sends a block of headers, before any data."""
-        self._connection._send_headers(self, block, ended)
+        connection, number, size = self._connection, self.number, len(block)
+        if number not in connection.streams:
+            return
+        flags = END_HEADERS | END_STREAM if ended else END_HEADERS
+        if size <= connection._frame_size:
+            connection._put(HEAD.pack(size >> 8, size & 0xFF, frames.HEADERS, flags, number) + block)
+        else:
+            connection._send_long_headers(number, flags, block)
+        if ended:
+            connection._sent_all(self)
 
     def send_data(self, data: bytes, *, ended: bool = False) -> None:
         """Sends data, what of it there is no room for when there is."""
-        self._connection._send_data(self, data, ended)
+        connection, number, size = self._connection, self.number, len(data)
+        if number not in connection.streams:
+            return
+        if self._unsent or (
+            size
+            and (
+                connection._paused
+                or size > connection._frame_size
+                or size > self._send_window
+                or size > connection._send_window
+            )
+        ):
+            connection._send_when_there_is_room(self, data, ended)
+            return
+        self._send_window -= size
+        connection._send_window -= size
+        flags = END_STREAM if ended else 0
+        connection._put(HEAD.pack(size >> 8, size & 0xFF, frames.DATA, flags, number) + data)
+        if ended:
+            connection._sent_all(self)
 
     def send_trailers(self, block: bytes) -> None:
         """Ends our side with trailers, behind all data."""
         if self._unsent:
             self._after = block
         else:
-            self._connection._send_headers(self, block, ended=True)
+            self.send_headers(block, ended=True)
 
     def use(self, size: int) -> None:
         """Makes room for as much as has been used of what came."""
@@ -132,7 +160,7 @@ class Stream(ABC):
         """That is all; it may go at once, or with all else of this turn."""
         connection = self._connection
         connection.corked = False
-        if connection._out:
+        if connection.output:
             (connection.flush if at_once else connection._wake)()
 
     def reset(self, code: int) -> None:
@@ -155,6 +183,7 @@ class Connection(ABC):
         wake: Is called when there is something to :meth:`take`.
 
     Attributes:
+        output: What there is to take.
         flush: Is called when that should not wait for more.
         corked: Neither is called.
         held: What has come and not been taken in yet waits, until :meth:`receive` is called again.
@@ -173,10 +202,11 @@ class Connection(ABC):
         self.streams: dict[int, Stream] = {}
         self.initial_window = WINDOW
         self.going_away: int | None = None
+        self.output = bytearray()
+        self._preface = b""  # what the peer has yet to say before any frame
         self._decoder = HeaderDecoder()
         self._rest = b""
         self._block: _Block | None = None
-        self._out = bytearray()
         self._waiting: dict[Stream, None] = {}
         self._paused = False
         self._frame_size = MAX_FRAME
@@ -193,6 +223,8 @@ class Connection(ABC):
         Raises:
             ProtocolError: it is not HTTP/2, or more than was allowed; :meth:`fail` is due.
         """
+        if self._preface:
+            data = self._take_preface(data)
         if self._rest:
             data = self._rest + data
         at, end = 0, len(data)
@@ -214,17 +246,12 @@ class Connection(ABC):
                 if self.held:
                     break
         self._rest = data[at:]
-        if self._paused and len(self._out) > 2 * MAX_OUT:
+        if self._paused and len(self.output) > 2 * MAX_OUT:
             raise ProtocolError("the peer asks and asks, and reads nothing", frames.ENHANCE_YOUR_CALM)
-
-    @property
-    def has_output(self) -> bool:
-        """There is something to :meth:`take`."""
-        return bool(self._out)
 
     def take(self) -> bytearray:
         """What is to be written now; there may be more after it."""
-        taken, self._out = self._out, bytearray()
+        taken, self.output = self.output, bytearray()
         if self._waiting:
             self._send_waiting()
         return taken
@@ -275,6 +302,14 @@ class Connection(ABC):
 
     # -- what comes -------------------------------------------------------------------------------------------------
 
+    def _take_preface(self, data: bytes) -> bytes:
+        """Takes it off what came; returns the rest."""
+        came, rest = data[: len(self._preface)], data[len(self._preface) :]
+        if not self._preface.startswith(came):
+            raise ProtocolError("a client that does not speak HTTP/2")
+        self._preface = self._preface[len(came) :]
+        return rest
+
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
         if size > self._receive_window:
@@ -311,7 +346,7 @@ class Connection(ABC):
             raise ProtocolError(f"a frame of type {kind} before any settings")
         match kind:
             case 1:  # HEADERS
-                block = unpadded(flags, payload)
+                block = unpadded(flags, payload) if flags & frames.PADDED else payload
                 if not number:
                     raise ProtocolError("headers for no stream")
                 if flags & frames.WITH_PRIORITY:
@@ -434,20 +469,9 @@ class Connection(ABC):
 
     def _put(self, data: bytes) -> None:
         """Adds to what is to be taken."""
-        if not self._out and not self.corked:
+        if not self.output and not self.corked:
             self._wake()
-        self._out += data
-
-    def _send_headers(self, stream: Stream, block: bytes, ended: bool) -> None:
-        if stream.number not in self.streams:
-            return
-        flags = END_HEADERS | END_STREAM if ended else END_HEADERS
-        if len(block) <= self._frame_size:
-            self._put(frames.head(frames.HEADERS, flags, stream.number, len(block)) + block)
-        else:
-            self._send_long_headers(stream.number, flags, block)
-        if ended:
-            self._sent_all(stream)
+        self.output += data
 
     def _send_long_headers(self, number: int, flags: int, block: bytes) -> None:
         size = self._frame_size
@@ -456,26 +480,14 @@ class Connection(ABC):
             last = END_HEADERS if at + size >= len(block) else 0
             self._put(frame(frames.CONTINUATION, last, number, block[at : at + size]))
 
-    def _send_data(self, stream: Stream, data: bytes, ended: bool) -> None:
-        if stream.number not in self.streams:
-            return
-        size = len(data)
-        if stream._unsent or (
-            size and (self._paused or size > self._frame_size or size > stream._send_window or size > self._send_window)
-        ):
-            if stream._unsent is None:
-                stream._unsent = bytearray()
-            stream._unsent += data
-            if ended:
-                stream._after = b""
-            self._waiting[stream] = None
-            self._send_waiting_of(stream)
-            return
-        stream._send_window -= size
-        self._send_window -= size
-        self._put(frames.head(frames.DATA, END_STREAM if ended else 0, stream.number, size) + data)
+    def _send_when_there_is_room(self, stream: Stream, data: bytes, ended: bool) -> None:
+        if stream._unsent is None:
+            stream._unsent = bytearray()
+        stream._unsent += data
         if ended:
-            self._sent_all(stream)
+            stream._after = b""
+        self._waiting[stream] = None
+        self._send_waiting_of(stream)
 
     def _send_waiting(self) -> None:
         """Sends what there is room for, of each stream in turn."""
@@ -488,13 +500,13 @@ class Connection(ABC):
         at, end = 0, len(unsent)
         ends = False
         with memoryview(unsent) as view:
-            while at < end and not self._paused and len(self._out) < MAX_OUT:
+            while at < end and not self._paused and len(self.output) < MAX_OUT:
                 size = min(end - at, self._frame_size, stream._send_window, self._send_window)
                 if size <= 0:
                     break
                 ends = stream._after == b"" and at + size == end
                 self._put(frames.head(frames.DATA, END_STREAM if ends else 0, stream.number, size))
-                self._out += view[at : at + size]
+                self.output += view[at : at + size]
                 at += size
                 stream._send_window -= size
                 self._send_window -= size
@@ -507,7 +519,7 @@ class Connection(ABC):
         if ends:
             self._sent_all(stream)
         elif stream._after:
-            self._send_headers(stream, stream._after, ended=True)
+            stream.send_headers(stream._after, ended=True)
         else:
             stream.room_made()
 
@@ -524,11 +536,13 @@ class Connection(ABC):
     def _forget(self, stream: Stream) -> None:
         """The stream has ended on both sides. What of it nobody has used is of no use any more."""
         del self.streams[stream.number]
-        self._waiting.pop(stream, None)
+        if self._waiting:
+            self._waiting.pop(stream, None)
         if stream._held:
             self._use(stream._held)
             stream._held = 0
-        self._check_idle()
+        if self.going_away is not None:
+            self._check_idle()
 
     def _check_idle(self) -> None:
         if not self.streams and self.going_away is not None and self.on_idle is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar, cast
 
 from pyraft_lite.rpc.http2.connection import Connection
@@ -109,7 +110,8 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
             self.close()
         else:
             self.connection.corked = False
-            self._flush()
+            if self.connection.output:
+                self._flush()
 
     def _read_on(self, on: bool) -> None:
         transport = self._transport
@@ -123,7 +125,7 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
 
     def _flush_early(self) -> None:
         """Sends at once what comes alone; what follows soon goes together."""
-        now = self._loop.time()
+        now = monotonic()
         if now - self._flushed_at > _SOON:
             self._flushed_at = now
             self._flush()
@@ -131,7 +133,7 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
             self._wake()
 
     def _finish(self, transport: asyncio.Transport) -> None:
-        while self.connection.has_output:
+        while self.connection.output:
             transport.write(self.connection.take())
         if not transport.is_closing():
             with contextlib.suppress(OSError):  # The peer is gone already; so will the transport be.
@@ -142,6 +144,6 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
         transport = self._transport
         if transport is not None and not self._closing:
             self._flushing = True
-            while self.connection.has_output and not self._paused:
+            while self.connection.output and not self._paused:
                 transport.write(self.connection.take())
         self._flushing = False

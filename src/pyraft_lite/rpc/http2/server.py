@@ -36,23 +36,13 @@ class ServerConnection(Connection):
         super().__init__(wake)
         self._kind = kind
         self._last = 0
-        self._preface = b""
+        self._preface = PREFACE
         self._put(_SETTINGS)
 
     @property
     def has_begun(self) -> bool:
         """The client has said that it speaks HTTP/2."""
         return self._has_settings
-
-    def receive(self, data: bytes) -> None:
-        """See :meth:`Connection.receive`."""
-        if len(self._preface) < len(PREFACE):
-            missing = len(PREFACE) - len(self._preface)
-            self._preface += data[:missing]
-            data = data[missing:]
-            if not PREFACE.startswith(self._preface):
-                raise ProtocolError("a client that does not speak HTTP/2")
-        super().receive(data)
 
     def go_away(self) -> None:
         """Takes no more requests; those under way go on."""
