@@ -71,6 +71,24 @@ async def test_a_quick_state_machine_has_applied_when_commit_returns() -> None:
     assert fixture.runner.applied_index == 3
 
 
+async def test_what_may_wait_is_applied_when_told_to_go_on() -> None:
+    fixture = Fixture(on_loop=True)
+    fixture.runner.commit(3, [], may_wait=True)
+    assert (fixture.runner.applied_index, fixture.runner.pending) == (0, 3)
+    fixture.runner.go_on()
+    fixture.runner.go_on()
+    assert fixture.runner.applied_index == 3
+    fixture.runner.commit(4, [], may_wait=True)
+    fixture.runner.commit(5, [(5, AwaitedOperation(fixture.limit))], may_wait=True)
+    assert fixture.runner.applied_index == 5
+
+
+async def test_a_thread_need_not_wait() -> None:
+    fixture = Fixture(on_loop=False)
+    fixture.runner.commit(3, [], may_wait=True)
+    await fixture.until(3)
+
+
 async def test_a_long_backlog_is_applied_in_batches_that_let_others_in(on_loop: bool) -> None:
     fixture = Fixture(on_loop=on_loop, last=3 * BATCH_ENTRIES)
     fixture.runner.commit(3 * BATCH_ENTRIES, [])

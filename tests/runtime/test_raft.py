@@ -10,6 +10,7 @@ import pytest
 from raft_cluster import QUICK, Member, cluster
 
 from pyraft_lite.core.configuration import Suffrage
+from pyraft_lite.core.entry import Entry
 from pyraft_lite.core.errors import (
     CatchUpError,
     ConfigurationError,
@@ -38,6 +39,28 @@ async def test_commands_are_applied_in_the_same_order_everywhere_and_answer_what
         await members.until_equal(results[-1].index)
         assert all(m.journal.commands == [b"%d" % number for number in range(100)] for m in members.values())
         assert all(len(m.journal.threads) == 1 for m in members.values())
+
+
+async def test_a_quick_state_machine_does_not_take_the_processor_from_a_followers_write(tmp_path: Path) -> None:
+    async with cluster(tmp_path, 3, apply_on_loop=True) as members:
+        leader = await members.leader()
+        writing: list[bool] = []
+
+        def watch(member: Member) -> None:
+            apply = member.journal.apply
+
+            def watched(entry: Entry) -> int:
+                writing.append(member.raft._writer.is_in_kernel)
+                return apply(entry)
+
+            member.journal.apply = watched  # type: ignore[method-assign]
+
+        for follower in members.followers():
+            watch(follower)
+        for number in range(20):
+            last = (await leader.raft.apply(b"%d" % number)).index
+        await members.until_equal(last)
+        assert writing == [False] * 40
 
 
 async def test_a_follower_refuses_what_needs_the_leader(tmp_path: Path) -> None:

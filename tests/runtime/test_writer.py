@@ -185,7 +185,9 @@ async def test_small_writes_need_no_thread(quick: QuickStore) -> None:
     reports = Reports(quick)
     for index in range(3, 50):
         reports.writer.submit(Write(index, HardState(index, "h:1"), entries=(entry(index),)))
+        assert reports.writer.is_in_kernel
         assert await reports.written.get() == index
+        assert not reports.writer.is_in_kernel
     reports.writer.submit(Write(50, HardState(50)))
     await reports.writer.close()
     assert (quick.begun, quick.transactions) == (48, 0)

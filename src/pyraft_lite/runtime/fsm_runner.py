@@ -73,12 +73,23 @@ class FsmRunner:
         await asyncio.get_running_loop().run_in_executor(self._executor, self._restore_from, meta)
         self.applied_index = self._commit_index = meta.index
 
-    def commit(self, index: int, proposed: Sequence[tuple[int, Any]]) -> None:
-        """Everything up to ``index`` is committed; ``proposed`` says which :class:`Operation` or :class:`Batch` each of
-        the entries is of that somebody here waits for."""
+    def commit(self, index: int, proposed: Sequence[tuple[int, Any]], *, may_wait: bool = False) -> None:
+        """Everything up to ``index`` is committed.
+
+        Args:
+            index: That of an entry.
+            proposed: Which :class:`Operation` or :class:`Batch` each of the entries is of that somebody waits for.
+            may_wait: Nothing is to be applied on the event loop before :meth:`go_on`, unless somebody waits for it.
+        """
         self._commit_index = index
         self._proposed.update(proposed)
-        self._wake()
+        if proposed or not may_wait or not self._on_loop:
+            self._wake()
+
+    def go_on(self) -> None:
+        """Applies what could wait."""
+        if self.applied_index < self._commit_index:
+            self._wake()
 
     def restore(self, meta: SnapshotMeta) -> None:
         """Replaces the state by this snapshot; what it includes is not applied one by one any more."""

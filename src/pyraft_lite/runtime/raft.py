@@ -332,7 +332,8 @@ class Raft:
             case effects.Respond():
                 _rpc(effect.rpc).answer(effect.response)
             case effects.Apply():
-                self._fsm.commit(effect.to_index, effect.waiting)
+                # To end a write, the kernel wants the processor that began it, and a leader waits for that.
+                self._fsm.commit(effect.to_index, effect.waiting, may_wait=self._writer.is_in_kernel)
             case effects.Complete():
                 _operation(effect.token).resolve(effect.index)
             case effects.ReadReady():
@@ -368,6 +369,7 @@ class Raft:
 
     def _on_written(self, seq: int) -> None:
         self._post(events.Written(seq))
+        self._fsm.go_on()
 
     def _on_fatal(self, reason: str) -> None:
         self._post(events.Fatal(reason))

@@ -28,6 +28,9 @@ class Writer:
 
     A store that can do so writes while the event loop goes on, and tells it when it is done. Whatever may have to wait
     is done on a thread: compaction, what such a store does not take, and all else after a write that was slow.
+
+    Attributes:
+        is_in_kernel: A write is under way that no thread waits for.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Writer:
         self._watched: int | None = None
         self._failed = False
         self._busy = False
+        self.is_in_kernel = False
         self._rested: asyncio.Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, "raft-writer")
 
@@ -127,10 +131,12 @@ class Writer:
                 values |= hard_state_values(write.hard_state)
             if write.entries:
                 entries = (*entries, *write.entries) if entries else write.entries
-        return self._nonblocking.begin(entries, values)
+        self.is_in_kernel = self._nonblocking.begin(entries, values)
+        return self.is_in_kernel
 
     def _finish(self) -> None:
         assert self._nonblocking is not None
+        self.is_in_kernel = False
         try:
             finished = self._nonblocking.finish()
         except Exception as error:
