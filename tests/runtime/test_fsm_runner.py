@@ -81,6 +81,8 @@ async def test_what_may_wait_is_applied_when_told_to_go_on() -> None:
     fixture.runner.commit(4, [], may_wait=True)
     fixture.runner.commit(5, [(5, AwaitedOperation(fixture.limit))], may_wait=True)
     assert fixture.runner.applied_index == 5
+    fixture.runner.commit(6, [], may_wait=True)
+    await fixture.until(6)
 
 
 async def test_a_thread_need_not_wait() -> None:

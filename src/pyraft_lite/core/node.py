@@ -246,7 +246,8 @@ class Core:
     def drop_log(self, snapshot: SnapshotMeta) -> None:
         """Begins a new, empty log after ``snapshot`` (R15)."""
         draft = self._open_draft()
-        draft.truncate_from = 1  # since the store may hold entries that the log has compacted and the runtime not yet
+        # From 1 on, since the store may hold entries that the log has compacted and the runtime not deleted yet.
+        draft.truncate_from = 1
         draft.entries = ()
         self.log.drop(snapshot.index, snapshot.term)
         self.configurations.reset(snapshot.configuration, snapshot.configuration_index)

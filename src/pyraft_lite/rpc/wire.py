@@ -59,7 +59,7 @@ def _sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
         raise WireError(f"the sender's id or address is not UTF-8: {error.object!r}") from error
 
 
-@lru_cache(256)
+@lru_cache(16)  # few, since anybody may send long ones
 def _peer(server_id: bytes, address: bytes) -> Peer:
     return Peer(server_id.decode(), address.decode())
 

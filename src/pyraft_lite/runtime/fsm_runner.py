@@ -117,6 +117,7 @@ class FsmRunner:
 
     def when_applied(self, index: int, reader: Operation) -> None:
         """Gives ``reader`` the applied index once it has reached ``index``."""
+        self.go_on()
         if self.applied_index >= index:
             reader.resolve(self.applied_index)
         else:
