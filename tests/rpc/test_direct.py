@@ -393,14 +393,8 @@ async def test_stopping_ends_calls_that_wait() -> None:
 
 
 async def test_a_receiver_waits_for_a_client_that_does_not_read() -> None:
-    async with serving(AsyncioEngine()) as (service, _, address), h2_client(address, window=0) as client:
-        stream = client.begin(COUNT)
-        await client.send(stream, frame(b"hold"))
-        receiver = await service.receivers.get()
-        await receiver.held.wait()
-        receiver._respond(bytes(MOST_UNSENT))
+    async with slow_client() as (client, stream, receiver):
         await client.send(stream, frame(b"two"), end=True)
-        receiver.held.clear()
         await client.ping()
         assert receiver.taken == [b"hold"]
         client.open(stream, 1 << 20)
@@ -409,13 +403,7 @@ async def test_a_receiver_waits_for_a_client_that_does_not_read() -> None:
 
 
 async def test_what_waited_for_a_slow_client_comes_before_what_did_not() -> None:
-    async with serving(AsyncioEngine()) as (service, _, address), h2_client(address, window=0) as client:
-        stream = client.begin(COUNT)
-        await client.send(stream, frame(b"hold"))
-        receiver = await service.receivers.get()
-        await receiver.held.wait()
-        receiver._respond(bytes(MOST_UNSENT))
-        receiver.held.clear()
+    async with slow_client() as (client, stream, receiver):
         await client.send(stream, frame(b"two"))
         await client.ping()
         assert receiver.taken == [b"hold"]
@@ -426,6 +414,19 @@ async def test_what_waited_for_a_slow_client_comes_before_what_did_not() -> None
         body = (await client.answer(stream)).body
     assert receiver.taken == [b"hold", b"two", b"three"]
     assert body == frame(bytes(MOST_UNSENT)) + frame(b"2") + frame(b"3")
+
+
+@asynccontextmanager
+async def slow_client() -> AsyncIterator[tuple[H2Client, int, Receiver]]:
+    """A client, its call of Count, which is answered with more than may wait for it, and that has read nothing."""
+    async with serving(AsyncioEngine()) as (service, _, address), h2_client(address, window=0) as client:
+        stream = client.begin(COUNT)
+        await client.send(stream, frame(b"hold"))
+        receiver = await service.receivers.get()
+        await receiver.held.wait()
+        receiver._respond(bytes(MOST_UNSENT))
+        receiver.held.clear()
+        yield client, stream, receiver
 
 
 async def begin(client: H2Client, path: bytes, headers: dict[bytes, bytes | None] | None = None) -> int:
