@@ -88,8 +88,6 @@ class Replication:
     def _let_go_of_removed(self) -> None:
         """A removed server is told that its removal is committed, so that it does not stand for election; with one try
         if it does not answer."""
-        if not self._leaving:
-            return
         for server_id, index in list(self._leaving.items()):
             peer = self.peers[server_id]
             if peer.knows_commit >= index or (peer.failures and self._core.commit_index >= index):

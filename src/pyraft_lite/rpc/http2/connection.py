@@ -545,5 +545,6 @@ class Connection(ABC):
             self._check_idle()
 
     def _check_idle(self) -> None:
-        if not self.streams and self.going_away is not None and self.on_idle is not None:
+        """To be called on a connection that goes away."""
+        if not self.streams and self.on_idle is not None:
             self.on_idle()
