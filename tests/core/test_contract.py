@@ -4,11 +4,11 @@ once, a Tick leaves no deadline behind, writes are numbered in order, and a node
 import random
 
 import pytest
-from driver import Node, follower, peer
+from driver import Node, follower, new_leader, peer
 
 from pyraft_lite.core import Settings, State
 from pyraft_lite.core.configuration import Change, ChangeCommand
-from pyraft_lite.core.effects import StoreRestore, Write
+from pyraft_lite.core.effects import Note, RoleChanged, Send, StoreRestore, Write
 from pyraft_lite.core.events import (
     ChangeMembership,
     LeaderGone,
@@ -165,3 +165,13 @@ def test_chance_comes_everywhere():
         chance.run()
         ends |= {type(getattr(end, "error", end)).__name__ for end in chance.node.outcomes.values()}
     assert {"int", "Complete", "ReadReady", "NotLeaderError", "LeadershipLostError", "AbortedByRestoreError"} <= ends
+
+
+def test_a_step_sends_first_then_writes_then_does_the_rest():
+    node = new_leader("ABC")
+    kinds = [type(effect) for effect in node.effects]
+    first = kinds.index(Write)
+    assert set(kinds[:first]) == {Send}
+    assert kinds.count(Write) == 1
+    assert {Note, RoleChanged} <= set(kinds[first:])
+    assert Send not in kinds[first:]

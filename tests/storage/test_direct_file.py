@@ -1,10 +1,14 @@
 """Writes that are durable when they end: those that nobody waits for, and the others, which are always possible."""
 
+import ctypes
 import errno
 import os
+import platform
 import select
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +88,7 @@ def without_calls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_file._Kernel, "_call", lambda self, number, *arguments: -1)
+    monkeypatch.setattr(direct_file, "_system_call", lambda *_: -1)
 
 
 def without_direct_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +126,7 @@ def test_that_the_kernel_has_no_context_left_is_logged(
 
 
 def test_a_write_that_the_kernel_refuses_is_not_begun(file: DirectFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_file._Kernel, "_call", lambda self, number, *arguments: -1)
+    monkeypatch.setattr(direct_file, "_system_call", lambda *_: -1)
     assert not file.begin(b"data", 0)
     monkeypatch.undo()
     assert completes(file, b"data", 0)
@@ -146,17 +150,21 @@ def test_a_write_that_failed_is_said(file: DirectFile, monkeypatch: pytest.Monke
     file.close()
 
 
+def system_calls() -> Any:
+    return direct_file._SYSTEM_CALLS[sys.platform, platform.machine()]
+
+
 def result_of(file: DirectFile, monkeypatch: pytest.MonkeyPatch, result: int) -> None:
     """Has the kernel say that of what is written next."""
-    calling = direct_file._Kernel._call
+    calling, number_of = direct_file._system_call, system_calls()
 
-    def call(self: direct_file._Kernel, number: int, *arguments: object) -> int:
-        returned = calling(self, number, *arguments)
-        if number == self._calls.getevents:
-            self._events[0].result = result
+    def call(number: ctypes.c_long, *arguments: Any) -> int:
+        returned: int = calling(number, *arguments)
+        if number.value == number_of.getevents:
+            arguments[3][0].result = result
         return returned
 
-    monkeypatch.setattr(direct_file._Kernel, "_call", call)
+    monkeypatch.setattr(direct_file, "_system_call", call)
 
 
 def test_what_can_not_be_opened_is_said(tmp_path: Path) -> None:
@@ -165,19 +173,19 @@ def test_what_can_not_be_opened_is_said(tmp_path: Path) -> None:
 
 
 def test_closing_gives_back_what_it_has_of_the_system(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[object] = []
-    calling = direct_file._Kernel._call
+    made: list[int] = []
+    calling, number_of = direct_file._system_call, system_calls()
 
-    def call(self: direct_file._Kernel, number: int, *arguments: object) -> int:
-        returned = calling(self, number, *arguments)
-        if number == self._calls.setup:
-            made.append(self)
-        elif number == self._calls.destroy:
+    def call(number: ctypes.c_long, *arguments: Any) -> int:
+        returned: int = calling(number, *arguments)
+        if number.value == number_of.setup:
+            made.append(arguments[1]._obj.value)
+        elif number.value == number_of.destroy:
             assert not returned
-            made.remove(self)
+            made.remove(arguments[0].value)
         return returned
 
-    monkeypatch.setattr(direct_file._Kernel, "_call", call)
+    monkeypatch.setattr(direct_file, "_system_call", call)
     before = sorted(os.listdir("/proc/self/fd"))
     for _ in range(5):
         file = DirectFile(path, SIZE)

@@ -7,18 +7,14 @@ class Configurations:
     """The configuration at the snapshot (or the empty one) and those of all entries after it, in order of index.
 
     A configuration takes effect when its entry is appended (dissertation 4.1), so a truncation may take it back.
+
+    Attributes:
+        latest, latest_index: The one in force at the end of the log, and the index of its entry.
     """
 
     def __init__(self, base: Configuration, base_index: int) -> None:
         self._history = [(base_index, base)]
-
-    @property
-    def latest(self) -> Configuration:
-        return self._history[-1][1]
-
-    @property
-    def latest_index(self) -> int:
-        return self._history[-1][0]
+        self.latest_index, self.latest = base_index, base
 
     def at(self, index: int) -> tuple[int, Configuration]:
         """The configuration in force at ``index``, with the index of its own entry."""
@@ -26,12 +22,14 @@ class Configurations:
 
     def append(self, index: int, configuration: Configuration) -> None:
         self._history.append((index, configuration))
+        self.latest_index, self.latest = index, configuration
 
     def truncate(self, from_index: int) -> bool:
         """Takes back the configurations of entries from ``from_index`` on; returns whether there were any."""
         before = len(self._history)
         while len(self._history) > 1 and self._history[-1][0] >= from_index:
             self._history.pop()
+        self.latest_index, self.latest = self._history[-1]
         return len(self._history) != before
 
     def compact(self, index: int) -> None:
@@ -42,3 +40,4 @@ class Configurations:
     def reset(self, base: Configuration, base_index: int) -> None:
         """Forgets all but this one."""
         self._history = [(base_index, base)]
+        self.latest_index, self.latest = base_index, base

@@ -1,8 +1,8 @@
 """What a node wants done: the outputs of :meth:`pyraft_lite.core.Core.step`.
 
-The runtime carries them out in the order given, none of them waiting for a later one. Writes are made durable in order
-of ``seq``, and FSM work (Apply, RestoreSnapshot) is done in order; else there is no order between disk, network and
-FSM.
+The runtime carries them out in the order given, none of them waiting for a later one: first each Send, as the peers'
+writes begin only when they hear of them, then the Write, then the rest. Writes are made durable in order of ``seq``,
+and FSM work (Apply, RestoreSnapshot) is done in order; else there is no order between disk, network and FSM.
 """
 
 from dataclasses import dataclass, field

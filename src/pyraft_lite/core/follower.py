@@ -20,7 +20,8 @@ class Follower(Role):
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self._timeout_at = core.now + core.random_timeout(core.settings.heartbeat_timeout)
+        self._timeout = core.random_timeout(core.settings.heartbeat_timeout)
+        self.put_off_election()
 
     def deadline(self) -> float:
         return self._timeout_at
@@ -30,12 +31,12 @@ class Follower(Role):
             self._stand_for_election()
 
     def heard_from_leader(self) -> None:
-        self.core.last_contact = self.core.now
-        self.put_off_election()
+        self.core.last_contact = now = self.core.now
+        self._timeout_at = now + self._timeout
 
     def put_off_election(self) -> None:
         """Begins the heartbeat timeout anew."""
-        self._timeout_at = self.core.now + self.core.random_timeout(self.core.settings.heartbeat_timeout)
+        self._timeout_at = self.core.now + self._timeout
 
     def leader_gone(self, address: str) -> None:
         """The leader's process is gone: no use in waiting for it (R19)."""

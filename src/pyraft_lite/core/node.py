@@ -112,6 +112,7 @@ class Core:
         self.last_contact: float | None = None
         self.silent_until = now + settings.heartbeat_timeout if settings.lease_reads and hard_state.term else now
 
+        self._sends: list[Effect] = []
         self._effects: list[Effect] = []
         self._seq = 0
         self._durable_seq = 0
@@ -197,8 +198,8 @@ class Core:
         channel: Channel = Channel.UNARY,
     ) -> int:
         """Sends a request; returns its rpc id."""
-        rpc_id = self.next_rpc_id()
-        self.emit(Send(rpc_id, to, request, channel))
+        self._rpc_id = rpc_id = self._rpc_id + 1
+        self._sends.append(Send(rpc_id, to, request, channel))
         return rpc_id
 
     def respond(self, rpc: events.Token, response: Response, *, after_log: bool = True) -> None:
@@ -427,10 +428,13 @@ class Core:
     def _flush(self) -> list[Effect]:
         if (self.role.state, self.term, self.leader) != self._announced:
             self._announce()
-        effects, self._effects = self._effects, []
+        effects, self._sends = self._sends, []
         if self._draft is not None:
-            effects.insert(0, self._draft)
+            effects.append(self._draft)
             self._draft = None
+        if self._effects:
+            effects += self._effects
+            self._effects.clear()
         return effects
 
     def _open_log(self, store: LogReader) -> Log:

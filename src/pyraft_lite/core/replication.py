@@ -46,6 +46,7 @@ class Replication:
         self._leaving: dict[str, int] = {}  # id of a removed server -> index of the entry that removed it
         self._notice_due: float | None = None
         self._look_due: float | None = None
+        self._relied_on: list[str] = []
         self._spared_for = core.settings.commit_timeout * SPARED
         self._patience = core.settings.commit_timeout * PATIENCE
 
@@ -53,6 +54,7 @@ class Replication:
 
     def sync(self, configuration: Configuration, index: int) -> None:
         """Follows a change of the configuration, whose entry is at ``index``."""
+        self._relied_on = []
         for server in configuration:
             if server.id != self._core.me.id:
                 self.include(server)
@@ -118,7 +120,7 @@ class Replication:
                 self._heartbeat(peer)
         if self._notice_due is not None and now >= self._notice_due:
             self._notice_due = None
-            for peer in list(self.peers.values()):
+            for peer in self.peers.values():
                 if peer.mode is not Mode.STREAM or peer.told_commit >= self._core.commit_index:
                     continue
                 if peer.appends >= self._core.settings.max_in_flight:
@@ -126,13 +128,15 @@ class Replication:
                 else:
                     self._send_append(peer)
         self._look_due = None
+        self._relied_on = []
         self.advance_all()
         self._let_go_of_removed()
 
     def committed(self) -> None:
         """The commit index moved."""
         self._schedule_notice()
-        self._let_go_of_removed()
+        if self._leaving:
+            self._let_go_of_removed()
 
     def _schedule_notice(self) -> None:
         """Has idle servers told of the commit index within the commit timeout."""
@@ -150,16 +154,11 @@ class Replication:
 
     def advance_all(self) -> None:
         """Sends what any server lacks, as far as it may be sent now."""
-        relied_on: list[str] = []
-        for peer in list(self.peers.values()):
-            self._advance(peer, relied_on)
+        for peer in self.peers.values():
+            self.advance(peer)
 
     def advance(self, peer: Progress) -> None:
         """Sends what the server lacks, as far as it may be sent now."""
-        self._advance(peer, [])
-
-    def _advance(self, peer: Progress, relied_on: list[str]) -> None:
-        """As :meth:`advance`; ``relied_on`` is empty until somebody needs to know who is."""
         core = self._core
         if peer.mode is Mode.SNAPSHOT or core.now < peer.retry_at:
             return
@@ -168,7 +167,7 @@ class Replication:
                 self._send_append(peer)
             return
         while peer.next <= core.log.last_index and peer.appends < core.settings.max_in_flight:
-            if self._is_spared(peer, relied_on):
+            if self._is_spared(peer):
                 if self._look_due is None:  # it may be needed before it is due
                     self._look_due = core.now + self._patience
                 return
@@ -180,21 +179,21 @@ class Replication:
         peer.spared_until = self._core.now
         self.advance(peer)
 
-    def _is_spared(self, peer: Progress, relied_on: list[str]) -> bool:
+    def _is_spared(self, peer: Progress) -> bool:
         """True if it got entries a short while ago, lacks few since, and a quorum comes about without it (R21). With
         few writes nobody is spared: who is quickest then makes the quorum, and is relied on when there are more. To
         send to a quorum only is what EPaxos (Moraru et al., 2013) calls thrifty."""
         core = self._core
-        lacks = core.log.last_index + 1 - peer.next
-        if core.now >= peer.spared_until or lacks >= SPARED_ENTRIES:
+        if core.now >= peer.spared_until or core.log.last_index + 1 - peer.next >= SPARED_ENTRIES:
             return False
-        if not relied_on:
-            relied_on += self._relied_on()
-        return peer.server.id not in relied_on
+        if not self._relied_on:
+            self._relied_on = self._rely()
+        return peer.server.id not in self._relied_on
 
-    def _relied_on(self) -> list[str]:
+    def _rely(self) -> list[str]:
         """The voters expected to make the next quorum: of those that keep nobody waiting, those whose logs reach
-        furthest; of equals ourselves, then who answered quickest."""
+        furthest; of equals ourselves, then who answered quickest. It stays with them until another has got entries, or
+        a tick, which comes when they keep somebody waiting, if not before."""
         core = self._core
         patient_since = core.now - self._patience
         ranks: dict[str, tuple[bool, int, float]] = {}
@@ -231,6 +230,8 @@ class Replication:
         peer.told_commit = core.commit_index
         if entries:
             peer.spared_until = core.now + self._spared_for
+            if peer.server.id not in self._relied_on:
+                self._relied_on = []  # it may prove to be quicker
         if not probing:
             peer.next = last_index + 1
         return True
@@ -252,6 +253,7 @@ class Replication:
         )
         core.emit(SendSnapshot(rpc_id, peer.server, request, meta.id))
         peer.mode = Mode.SNAPSHOT
+        self._relied_on = []
         self._forget_sent(peer, keep=Purpose.HEARTBEAT)  # an answer to an append would end the mode too early
         self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index, meta.index))
 
@@ -282,7 +284,8 @@ class Replication:
                 else:
                     self._failed(peer, "the snapshot was refused")
         self.advance(peer)
-        self._let_go_of_removed()
+        if self._leaving:
+            self._let_go_of_removed()
         return peer
 
     def failed(self, rpc_id: int, reason: str) -> Progress | None:
@@ -347,6 +350,7 @@ class Replication:
         """Finds out anew where the logs match; answers to what was sent before count no more."""
         peer.mode = Mode.PROBE
         peer.told_commit = 0
+        self._relied_on = []
         self._forget_sent(peer, keep=Purpose.HEARTBEAT)
 
     def _back_off(self, peer: Progress) -> None:

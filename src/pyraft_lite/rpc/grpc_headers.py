@@ -32,6 +32,7 @@ class MetadataError(Exception):
     """A header is no metadata; the message names it and says why."""
 
 
+@lru_cache(1024)  # Many clients say the same again and again.
 def parse_timeout(value: bytes) -> float:
     """The seconds that a ``grpc-timeout`` stands for.
 

@@ -72,12 +72,13 @@ def _known_sender(header: pb.RPCHeader, legacy_address: bytes = b"") -> Peer:
     return sender
 
 
-def _check(*, terms: tuple[int, ...] = (), indexes: tuple[int, ...] = ()) -> None:
+def _check(term: int, *indexes: int, log_term: int = 0) -> None:
     """Raises WireError if there can be no such terms and indexes."""
-    for what, numbers in (("term", terms), ("index", indexes)):
-        for number in numbers:
-            if number > LARGEST:
-                raise WireError(f"impossible {what}: {number}")
+    if term > LARGEST or log_term > LARGEST:
+        raise WireError(f"impossible term: {max(term, log_term)}")
+    for index in indexes:
+        if index > LARGEST:
+            raise WireError(f"impossible index: {index}")
 
 
 def encode_entry(entry: Entry, log: pb.Log) -> None:
@@ -133,7 +134,7 @@ class AppendRequestEncoder:
 
 def decode_append_request(message: pb.AppendEntriesRequest) -> core.AppendEntriesRequest:
     """Terms and indexes of entries are compared with the request's by the core."""
-    _check(terms=(message.term,), indexes=(message.prev_log_entry, message.leader_commit_index))
+    _check(message.term, message.prev_log_entry, message.leader_commit_index)
     if len(message.entries) > MAX_APPEND_ENTRIES:
         raise WireError(f"{len(message.entries)} entries, more than {MAX_APPEND_ENTRIES}, in one request")
     return core.AppendEntriesRequest(
@@ -157,7 +158,7 @@ def encode_append_response(response: core.AppendEntriesResponse, sender: Peer) -
 
 
 def decode_append_response(message: pb.AppendEntriesResponse) -> core.AppendEntriesResponse:
-    _check(terms=(message.term,), indexes=(message.last_log,))
+    _check(message.term, message.last_log)
     return core.AppendEntriesResponse(message.term, message.last_log, message.success, message.no_retry_backoff)
 
 
@@ -173,7 +174,7 @@ def encode_vote_request(request: core.RequestVoteRequest) -> pb.RequestVoteReque
 
 
 def decode_vote_request(message: pb.RequestVoteRequest) -> core.RequestVoteRequest:
-    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index,))
+    _check(message.term, message.last_log_index, log_term=message.last_log_term)
     return core.RequestVoteRequest(
         term=message.term,
         sender=_known_sender(message.rpc_header, message.candidate),
@@ -188,7 +189,7 @@ def encode_vote_response(response: core.RequestVoteResponse, sender: Peer) -> pb
 
 
 def decode_vote_response(message: pb.RequestVoteResponse) -> core.RequestVoteResponse:
-    _check(terms=(message.term,))
+    _check(message.term)
     return core.RequestVoteResponse(message.term, message.granted)
 
 
@@ -202,7 +203,7 @@ def encode_pre_vote_request(request: core.RequestPreVoteRequest) -> pb.RequestPr
 
 
 def decode_pre_vote_request(message: pb.RequestPreVoteRequest) -> core.RequestPreVoteRequest:
-    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index,))
+    _check(message.term, message.last_log_index, log_term=message.last_log_term)
     return core.RequestPreVoteRequest(
         term=message.term,
         sender=_known_sender(message.rpc_header),
@@ -216,7 +217,7 @@ def encode_pre_vote_response(response: core.RequestPreVoteResponse, sender: Peer
 
 
 def decode_pre_vote_response(message: pb.RequestPreVoteResponse) -> core.RequestPreVoteResponse:
-    _check(terms=(message.term,))
+    _check(message.term)
     return core.RequestPreVoteResponse(message.term, message.granted)
 
 
@@ -226,7 +227,7 @@ def encode_timeout_now_request(request: core.TimeoutNowRequest) -> pb.TimeoutNow
 
 def decode_timeout_now_request(message: pb.TimeoutNowRequest) -> core.TimeoutNowRequest:
     """From hashicorp/raft 1.1-1.2 the sender is unknown altogether: this request has no deprecated field for it."""
-    _check(terms=(message.term,))
+    _check(message.term)
     return core.TimeoutNowRequest(_sender(message.rpc_header), message.term)
 
 
@@ -256,7 +257,7 @@ def encode_snapshot_request(request: core.InstallSnapshotRequest) -> pb.InstallS
 
 def decode_snapshot_request(message: pb.InstallSnapshotRequest) -> core.InstallSnapshotRequest:
     """Of the first message of the stream, all but ``data``."""
-    _check(terms=(message.term, message.last_log_term), indexes=(message.last_log_index, message.configuration_index))
+    _check(message.term, message.last_log_index, message.configuration_index, log_term=message.last_log_term)
     if message.snapshot_version != SNAPSHOT_VERSION:
         raise WireError(f"unsupported snapshot version {message.snapshot_version}: this node takes {SNAPSHOT_VERSION}")
     if message.size < 0:
@@ -281,5 +282,5 @@ def encode_snapshot_response(response: core.InstallSnapshotResponse, sender: Pee
 
 
 def decode_snapshot_response(message: pb.InstallSnapshotResponse) -> core.InstallSnapshotResponse:
-    _check(terms=(message.term,))
+    _check(message.term)
     return core.InstallSnapshotResponse(message.term, message.success)

@@ -290,7 +290,7 @@ class Raft:
         following: events.Event | None = event
         try:
             while following is not None:
-                for effect in _sends_first(self._core.step(following, monotonic())):
+                for effect in self._core.step(following, monotonic()):
                     self._carry_out(effect)
                 following = self._inbox.popleft() if self._inbox else None
         finally:
@@ -495,18 +495,6 @@ class Raft:
         await self._transport.close()
         await self._writer.close()
         await self._fsm.close(ShutdownError())
-
-
-def _sends_first(step: list[effects.Effect]) -> list[effects.Effect]:
-    """A step's effects, its write behind what it sends: the peers' writes begin only when they hear of them, and to
-    begin our own takes a while. (There is no order between disk and network.)"""
-    match step:
-        case [effects.Write(), *_]:
-            for at in range(len(step) - 1, 0, -1):
-                if type(step[at]) is effects.Send:
-                    step.insert(at, step.pop(0))
-                    break
-    return step
 
 
 def _operation(token: events.Token) -> Operation:

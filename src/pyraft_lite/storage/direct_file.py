@@ -42,6 +42,8 @@ _SYSTEM_CALLS = {
     ("linux", "aarch64"): _SystemCalls(setup=0, destroy=1, getevents=4, submit=2),
 }
 
+_system_call = ctypes.CDLL(None, use_errno=True).syscall
+
 
 class _ControlBlock(ctypes.Structure):
     """struct iocb: a write to carry out."""
@@ -157,12 +159,9 @@ class _Kernel:
 
     def __init__(self, calls: _SystemCalls, descriptor: int, buffer: mmap.mmap) -> None:
         """Raises OSError if the kernel has no such context for us."""
-        self._calls = calls
-        self._library = ctypes.CDLL(None, use_errno=True)
-        context = ctypes.c_ulong(0)
-        if self._call(calls.setup, ctypes.c_uint(1), ctypes.byref(context)) < 0:
+        one, context = ctypes.c_long(1), ctypes.c_ulong(0)
+        if _system_call(ctypes.c_long(calls.setup), ctypes.c_uint(1), ctypes.byref(context)) < 0:
             raise OSError(ctypes.get_errno(), f"io_setup: {os.strerror(ctypes.get_errno())}")
-        self._context = context
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._write = _ControlBlock(
             rw_flags=_NO_WAIT,
@@ -172,8 +171,11 @@ class _Kernel:
             flags=_REPORTS_TO_EVENTFD,
             eventfd=self.eventfd,
         )
-        self._writes = (ctypes.c_void_p * 1)(ctypes.addressof(self._write))
         self._events = (_Event * 1)()
+        # Made once: to make a call's arguments takes longer than the call.
+        self._submit = (ctypes.c_long(calls.submit), context, one, (ctypes.c_void_p * 1)(ctypes.addressof(self._write)))
+        self._get_events = (ctypes.c_long(calls.getevents), context, one, one, self._events, None)
+        self._destroy = (ctypes.c_long(calls.destroy), context)
 
     @classmethod
     def of(cls, descriptor: int, buffer: mmap.mmap) -> "_Kernel | None":
@@ -188,12 +190,11 @@ class _Kernel:
     def begin(self, size: int, offset: int) -> bool:
         self._write.size = size
         self._write.offset = offset
-        return self._call(self._calls.submit, self._context, ctypes.c_long(1), self._writes) == 1
+        return bool(_system_call(*self._submit) == 1)
 
     def finish(self) -> bool:
         os.eventfd_read(self.eventfd)
-        one = ctypes.c_long(1)
-        if self._call(self._calls.getevents, self._context, one, one, self._events, None) != 1:
+        if _system_call(*self._get_events) != 1:
             raise OSError(ctypes.get_errno(), "io_getevents")
         result = self._events[0].result
         if -result in _MUST_WAIT or 0 <= result < self._write.size:
@@ -203,12 +204,8 @@ class _Kernel:
         return True
 
     def close(self) -> None:
-        self._call(self._calls.destroy, self._context)
+        _system_call(*self._destroy)
         os.close(self.eventfd)
-
-    def _call(self, number: int, *arguments: object) -> int:
-        returned: int = self._library.syscall(ctypes.c_long(number), *arguments)
-        return returned
 
 
 def padded(size: int) -> int:

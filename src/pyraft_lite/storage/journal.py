@@ -132,8 +132,8 @@ class Journal:
         self._writes.close()
 
     def _record(self, content: bytes) -> bytes:
-        head = _HEAD.pack(len(content), self._generation, self._at)
-        return _CHECKSUM.pack(zlib.crc32(content, zlib.crc32(head))) + head + content
+        record = _HEAD.pack(len(content), self._generation, self._at) + content
+        return _CHECKSUM.pack(zlib.crc32(record)) + record
 
     def _added(self, content: bytes) -> None:
         size = len(content)

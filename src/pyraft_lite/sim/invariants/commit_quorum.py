@@ -57,6 +57,7 @@ class CommitQuorum(Invariant):
 def _in_force_before(node: SimulatedNode, outcome: list[Effect]) -> Configuration:
     """The configuration that counted at the beginning of the step: a commit may let the next change begin at once."""
     configurations = node.core.configurations
-    if outcome and isinstance(outcome[0], Write) and outcome[0].entries:
-        return configurations.at(outcome[0].entries[0].index - 1)[1]
+    for effect in outcome:
+        if isinstance(effect, Write) and effect.entries:
+            return configurations.at(effect.entries[0].index - 1)[1]
     return configurations.latest
