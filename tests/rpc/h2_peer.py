@@ -72,7 +72,8 @@ class Peer:
     def flush(self) -> None:
         """Sends what there is to send."""
         for http, writer in zip(self.https, self.writers, strict=True):
-            writer.write(http.data_to_send())
+            if not writer.is_closing():
+                writer.write(http.data_to_send())
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
+from pyraft_lite.timers import call_at
+
 
 class Timed(Protocol):
     """What is under way."""
@@ -40,7 +42,7 @@ class Expiry(Generic[T]):
                 return
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = asyncio.get_running_loop().call_later(max(deadline - monotonic(), 0), self._expire)
+        self._timer = call_at(asyncio.get_running_loop(), deadline, self._expire)
 
     def stop(self) -> None:
         """There are none any more."""

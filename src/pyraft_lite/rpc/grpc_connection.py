@@ -6,12 +6,14 @@ See gRPC's PROTOCOL-HTTP2.md.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
 from urllib.parse import unquote
 
 import grpc
+from aiohappyeyeballs import start_connection
 
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.address import split_address
@@ -277,13 +279,9 @@ class GrpcConnection:
         try:
             host, port = split_address(self._address)
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                if isinstance(self._loop, asyncio.BaseEventLoop):
-                    connecting = self._loop.create_connection(
-                        lambda: self._protocol, host, port, happy_eyeballs_delay=_NEXT_ADDRESS
-                    )
-                else:  # uvloop's, say, which tries one address after the other.
-                    connecting = self._loop.create_connection(lambda: self._protocol, host, port)
-                transport, _ = await connecting
+                addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS)
+                transport, _ = await self._loop.create_connection(lambda: self._protocol, sock=connected)
             keep_alive(transport.get_extra_info("socket"))
         except (OSError, ValueError) as error:
             return f"failed to connect: {str(error) or f'no answer for {CONNECT_TIMEOUT:g} s'}"

@@ -14,6 +14,7 @@ from pyraft_lite.rpc.grpc_connection import GrpcConnection
 from pyraft_lite.rpc.pb import raft_transport_pb2 as pb
 from pyraft_lite.rpc.wire import AppendRequestEncoder, WireError
 from pyraft_lite.runtime.transport import Answered, FailureKind, TransportError
+from pyraft_lite.timers import call_at
 
 METHOD = "/RaftTransport/AppendEntriesPipeline"
 
@@ -78,11 +79,11 @@ class GrpcPipeline:
         if not self._unanswered:
             return
         sent_at, _ = self._unanswered[0]
-        remaining = sent_at + self._deadline - monotonic()
-        if remaining <= 0:
+        due = sent_at + self._deadline
+        if due <= monotonic():
             self._break(FailureKind.TIMEOUT, f"no response for {self._deadline:g} s")
         else:
-            self._stall_timer = asyncio.get_running_loop().call_later(remaining, self._watch_for_stall)
+            self._stall_timer = call_at(asyncio.get_running_loop(), due, self._watch_for_stall)
 
     def _break(self, kind: FailureKind, reason: str) -> None:
         self._fail_all(TransportError(kind, f"{self._rpc}: {reason}"))

@@ -33,6 +33,7 @@ from pyraft_lite.runtime.transport import Answer, Transport
 from pyraft_lite.runtime.writer import Writer
 from pyraft_lite.storage import configuration_codec
 from pyraft_lite.storage.interfaces import LogStore, SnapshotStore, StableStore
+from pyraft_lite.timers import call_at
 
 logger = logging.getLogger("raft")
 
@@ -311,7 +312,7 @@ class Raft:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_later(max(at - monotonic(), 0), self._on_timer)
+        self._timer = call_at(self._loop, at, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None

@@ -1,15 +1,14 @@
-"""The library on another event loop than asyncio's own: what it asks of the loop is what all loops have."""
+"""The library on another event loop than that of our programs: what it asks of the loop is what all loops have."""
 
 import asyncio
 from pathlib import Path
 
-import uvloop
 from raft_cluster import cluster
 
 from pyraft_lite.core import State
 
 
-def test_a_cluster_writes_reads_and_changes_its_leader_on_uvloop(tmp_path: Path) -> None:
+def test_a_cluster_writes_reads_and_changes_its_leader_on_asyncios_own_loop(tmp_path: Path) -> None:
     async def use() -> None:
         async with cluster(tmp_path) as members:
             leader = await members.leader()
@@ -20,8 +19,8 @@ def test_a_cluster_writes_reads_and_changes_its_leader_on_uvloop(tmp_path: Path)
             await successor.until(lambda now: now.state is State.LEADER)
             last = await successor.raft.apply(b"last")
             await members.until_equal(last.index)
-            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+            assert isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop)
             assert {len(member.journal.commands) for member in members.values()} == {21}
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(use())
