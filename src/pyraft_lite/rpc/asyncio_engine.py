@@ -11,7 +11,8 @@ import grpc
 
 from pyraft_lite.rpc.direct_call import MOST_UNSENT, DirectCall
 from pyraft_lite.rpc.grpc_call import GONE, Status
-from pyraft_lite.rpc.grpc_services import Refusal, Services
+from pyraft_lite.rpc.grpc_headers import Head
+from pyraft_lite.rpc.grpc_services import Refusal, Services, read_head
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.connection import MAX_STREAMS, Connection, Stream
 from pyraft_lite.rpc.http2.headers import Headers, encode_literally
@@ -176,16 +177,15 @@ class _Exchange(Stream):
 
     def headers_received(self, headers: Headers, ended: bool) -> None:
         """The request: begins the call, or refuses it."""
-        by_name = dict(headers)
-        verb, path = by_name.get(b":method"), by_name.get(b":path")
-        if not verb or not path or not _are_sound(by_name):
+        head = _head_of(headers)
+        if head is None:
             self.reset(frames.PROTOCOL_ERROR)
             return
         peer = self._peer
         if peer.calls >= MAX_STREAMS:  # Of streams that were reset, some calls have not noticed yet.
             self.reset(frames.REFUSED_STREAM)
             return
-        call = peer.services.admit(verb, path, headers, by_name, partial(DirectCall, exchange=self))
+        call = peer.services.admit(head, partial(DirectCall, exchange=self))
         if isinstance(call, Refusal):
             self.send_headers(_block_of(call), ended=True)
             peer.refused()
@@ -273,6 +273,16 @@ class _Exchange(Stream):
         assert self.call is not None
         self._peer.services.ended(self.call)
         self._peer.ended(self)
+
+
+@lru_cache(64)  # Most requests say the same as one before; few, since anybody may send long ones.
+def _head_of(headers: Headers) -> Head | Refusal | None:
+    """What a request's headers say; None if they are not those of a request."""
+    by_name = dict(headers)
+    verb, path = by_name.get(b":method"), by_name.get(b":path")
+    if not verb or not path or not _are_sound(by_name):
+        return None
+    return read_head(verb, path, headers, by_name)
 
 
 @lru_cache(256)

@@ -1,6 +1,6 @@
 """A call that can be answered without a task."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Protocol
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.direct import Receiver
 from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status
-from pyraft_lite.rpc.grpc_headers import Headers
+from pyraft_lite.rpc.grpc_headers import Head, Headers
 
 MOST_UNSENT = 64 * 1024
 """How many bytes of a stream may wait for a slow client before its servicer waits, too."""
@@ -61,15 +61,8 @@ class DirectCall(Call):
 
     _exchange: DirectExchange
 
-    def __init__(
-        self,
-        method: Method,
-        fields: Headers,
-        headers: Mapping[bytes, bytes],
-        deadline: float | None,
-        exchange: DirectExchange,
-    ) -> None:
-        super().__init__(method, fields, headers, deadline, exchange)
+    def __init__(self, method: Method, head: Head, deadline: float | None, exchange: DirectExchange) -> None:
+        super().__init__(method, head, deadline, exchange)
         self._phase = _Phase.WAITING
         self._answer: Callable[[], Awaitable[Any]] | None = None
         self._receiver: Receiver | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
@@ -10,6 +10,7 @@ import grpc
 
 from pyraft_lite.rpc import grpc_framing as framing
 from pyraft_lite.rpc.grpc_headers import (
+    Head,
     Headers,
     Metadata,
     MetadataError,
@@ -92,8 +93,7 @@ class Call:
 
     Args:
         method: What is called.
-        fields: The request's headers.
-        headers: The same by name.
+        head: What the request's headers say.
         deadline: When its client gives up, by the monotonic clock; None: never.
         exchange: Where requests come from and responses go.
     """
@@ -105,9 +105,8 @@ class Call:
         "_details",
         "_encoding",
         "_exchange",
-        "_fields",
         "_half_closed",
-        "_headers",
+        "_head",
         "_interruption",
         "_started",
         "_task",
@@ -116,18 +115,10 @@ class Call:
         "method",
     )
 
-    def __init__(
-        self,
-        method: Method,
-        fields: Headers,
-        headers: Mapping[bytes, bytes],
-        deadline: float | None,
-        exchange: Exchange,
-    ) -> None:
+    def __init__(self, method: Method, head: Head, deadline: float | None, exchange: Exchange) -> None:
         self.method = method
         self.deadline = deadline
-        self._fields = fields
-        self._headers = headers
+        self._head = head
         self._exchange = exchange
         self._code: grpc.StatusCode | None = None
         self._details = ""
@@ -152,7 +143,7 @@ class Call:
 
     def invocation_metadata(self) -> Metadata:
         """See :meth:`CallContext.invocation_metadata`."""
-        return decode_metadata(self._fields)
+        return decode_metadata(self._head.fields)
 
     def time_remaining(self) -> float | None:
         """See :meth:`CallContext.time_remaining`."""
@@ -183,7 +174,7 @@ class Call:
         if self._started:
             raise grpc.aio.UsageError("compression must be chosen before the first response")
         encoding = _ENCODINGS[compression]
-        accepted = self._headers.get(b"grpc-accept-encoding", b"").replace(b" ", b"").split(b",")
+        accepted = self._head.by_name.get(b"grpc-accept-encoding", b"").replace(b" ", b"").split(b",")
         self._encoding = encoding if encoding in accepted else framing.IDENTITY
 
     def disable_next_message_compression(self) -> None:
@@ -261,7 +252,7 @@ class Call:
                 raise framing.FramingError(grpc.StatusCode.INTERNAL, "the stream ended within a message")
             return None
         if next_frame.compressed:
-            encoding = self._headers.get(b"grpc-encoding", framing.IDENTITY)
+            encoding = self._head.by_name.get(b"grpc-encoding", framing.IDENTITY)
             return framing.decompress(next_frame.payload, encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
 

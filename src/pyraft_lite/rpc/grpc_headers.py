@@ -7,7 +7,8 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -32,7 +33,23 @@ class MetadataError(Exception):
     """A header is no metadata; the message names it and says why."""
 
 
-@lru_cache(1024)  # Many clients say the same again and again.
+@dataclass(frozen=True, slots=True, eq=False)
+class Head:
+    """What the headers of a request say.
+
+    Attributes:
+        path: What is called, as HTTP has it.
+        fields: The headers.
+        by_name: The same by name.
+        timeout: After how many seconds its client gives up; None: never.
+    """
+
+    path: bytes
+    fields: Headers
+    by_name: Mapping[bytes, bytes]
+    timeout: float | None
+
+
 def parse_timeout(value: bytes) -> float:
     """The seconds that a ``grpc-timeout`` stands for.
 

@@ -13,6 +13,7 @@ from pyraft_lite.rpc.engine import GenericHandler, MethodHandler
 from pyraft_lite.rpc.expiry import Expiry
 from pyraft_lite.rpc.grpc_call import Call, Method, Status, trailers_only
 from pyraft_lite.rpc.grpc_headers import (
+    Head,
     Headers,
     Metadata,
     MetadataError,
@@ -25,8 +26,8 @@ from pyraft_lite.rpc.limited import ServiceLimits, service_of
 
 AnyCall = TypeVar("AnyCall", bound=Call)
 
-MakeCall: TypeAlias = Callable[[Method, Headers, Mapping[bytes, bytes], float | None], AnyCall]
-"""Makes a call of its method, its headers, the same by name, and its deadline."""
+MakeCall: TypeAlias = Callable[[Method, Head, float | None], AnyCall]
+"""Makes a call of its method, what its headers say, and its deadline."""
 
 _EXPIRED: Status = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -96,46 +97,28 @@ class Services:
                 path = f"/{service_name}/{name}"
                 self._methods[path.encode()] = self._method(path, handler)
 
-    def admit(
-        self, verb: bytes, path: bytes, fields: Headers, headers: Mapping[bytes, bytes], make: MakeCall[AnyCall]
-    ) -> AnyCall | Refusal:
+    def admit(self, head: Head | Refusal, make: MakeCall[AnyCall]) -> AnyCall | Refusal:
         """Takes a call in, which :meth:`answer` or :meth:`ended` must be called for, or refuses it.
 
         Args:
-            verb: HTTP's method.
-            path: With its query: to gRPC that is a part of it.
-            fields: The headers.
-            headers: The same by name.
+            head: What its headers say, by :func:`read_head`.
             make: Makes the call.
         """
-        content_type = headers.get(b"content-type", b"")
-        if content_type != b"application/grpc" and not content_type.startswith(
-            (b"application/grpc+", b"application/grpc;")
-        ):
-            return _NOT_GRPC
-        if verb != b"POST":
-            return _NOT_POST
-        if headers.get(b"te") != b"trailers":  # Without it nothing could say how the call ended.
-            return _NO_TRAILERS
-        encoding = headers.get(b"grpc-encoding")
-        if encoding is not None and not framing.is_supported(encoding):
-            text = f"invalid grpc-encoding {encoding.decode(errors='replace')!r}: want one of "
-            return _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
+        if isinstance(head, Refusal):
+            return head
         try:
-            method = self._methods.get(path) or self._find(path.decode("latin-1"), fields)
-            if method is None:
-                return _failure(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
-            limit = method.limit
-            if limit is not None and (overload := limit.overload()):  # Before anything more: refusing must cost little.
-                return _overloaded(overload)
-            deadline = None
-            if (timeout := headers.get(b"grpc-timeout")) is not None:
-                deadline = monotonic() + parse_timeout(timeout)
-        except (MetadataError, ValueError) as error:
+            method = self._methods.get(head.path) or self._find(head.path.decode("latin-1"), head.fields)
+        except MetadataError as error:
             return _failure(grpc.StatusCode.INTERNAL, str(error))
+        if method is None:
+            return _failure(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        limit = method.limit
         if limit is not None:
+            if overload := limit.overload():  # Before anything more: refusing must cost little.
+                return _overloaded(overload)
             limit.enter()
-        call = make(method, fields, headers, deadline)
+        deadline = None if head.timeout is None else monotonic() + head.timeout
+        call = make(method, head, deadline)
         self.calls.add(call)
         if deadline is not None:
             self._expiry.watch(deadline)
@@ -164,6 +147,35 @@ class Services:
 
     def _method(self, path: str, handler: MethodHandler) -> Method:
         return method_of(path, handler, self._limits.get(service_of(path)))
+
+
+def read_head(verb: bytes, path: bytes, fields: Headers, by_name: Mapping[bytes, bytes]) -> Head | Refusal:
+    """What the headers of a request say; a refusal if they are not those of gRPC.
+
+    Args:
+        verb: HTTP's method.
+        path: With its query: to gRPC that is a part of it.
+        fields: The headers.
+        by_name: The same by name.
+    """
+    content_type = by_name.get(b"content-type", b"")
+    if content_type != b"application/grpc" and not content_type.startswith(
+        (b"application/grpc+", b"application/grpc;")
+    ):
+        return _NOT_GRPC
+    if verb != b"POST":
+        return _NOT_POST
+    if by_name.get(b"te") != b"trailers":  # Without it nothing could say how the call ended.
+        return _NO_TRAILERS
+    encoding = by_name.get(b"grpc-encoding")
+    if encoding is not None and not framing.is_supported(encoding):
+        text = f"invalid grpc-encoding {encoding.decode(errors='replace')!r}: want one of "
+        return _failure(grpc.StatusCode.UNIMPLEMENTED, text + framing.ACCEPTED.decode())
+    timeout = by_name.get(b"grpc-timeout")
+    try:
+        return Head(path, fields, by_name, None if timeout is None else parse_timeout(timeout))
+    except ValueError as error:
+        return _failure(grpc.StatusCode.INTERNAL, str(error))
 
 
 def _expire(call: Call) -> None:

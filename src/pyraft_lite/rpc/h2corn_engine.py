@@ -13,7 +13,7 @@ import h2corn._lib
 
 from pyraft_lite.rpc.grpc_call import Call
 from pyraft_lite.rpc.grpc_headers import Headers
-from pyraft_lite.rpc.grpc_services import Refusal, Services
+from pyraft_lite.rpc.grpc_services import Refusal, Services, read_head
 from pyraft_lite.rpc.limits import MAX_MESSAGE_BYTES
 from pyraft_lite.rpc.listening import listen_all
 
@@ -99,13 +99,11 @@ class H2cornEngine(Services):
             await send({"type": "websocket.close"})
             return
         fields: Headers = tuple(scope["headers"])
-        headers = dict(fields)
         path = scope["raw_path"]
         if scope["query_string"]:
             path += b"?" + scope["query_string"]
-        call = self.admit(
-            scope["method"].encode(), path, fields, headers, partial(Call, exchange=_Exchange(receive, send))
-        )
+        head = read_head(scope["method"].encode(), path, fields, dict(fields))
+        call = self.admit(head, partial(Call, exchange=_Exchange(receive, send)))
         if isinstance(call, Refusal):
             await send({"type": "http.response.start", "status": call.status, "headers": call.headers})
             await send({"type": "http.response.body", "body": b""})
