@@ -68,11 +68,10 @@ class _Addition(NamedTuple):
     records: Sequence[bytes]
     values: Mapping[bytes, bytes]
 
-    def encode(self) -> bytes:
+    def encode(self, packer: msgpack.Packer) -> bytes:
         """The content of its record."""
         first = self.entries[0].index if self.entries else 0
-        content: bytes = msgpack.packb((first, self.records, list(self.values.items())))
-        return content
+        return packer.pack((first, self.records, list(self.values.items())))
 
     @classmethod
     def decode(cls, content: bytes, bounds: Bounds) -> "_Addition":
@@ -120,6 +119,7 @@ class LmdbStore:
     def __init__(self, directory: Path, *, map_size: int = MAP_SIZE) -> None:
         self._transactions: list[_Pending] = []
         self._begun: _Addition | None = None
+        self._packer = msgpack.Packer()  # Kept, since to make one takes longer than what it is for.
         with ExitStack() as opened:
             self._database = LmdbDatabase(directory, map_size=map_size)
             opened.callback(self._database.close)
@@ -241,7 +241,7 @@ class LmdbStore:
         if sum([entry.size for entry in entries]) > MAX_JOURNALED_BYTES:
             return False
         addition = _Addition(bounds, entries, [encode_entry(entry) for entry in entries], values)
-        content = addition.encode()
+        content = addition.encode(self._packer)
         if not self._journal.has_room(len(content)) or not self._journal.begin(content):
             return False
         self._begun = addition
@@ -282,7 +282,7 @@ class LmdbStore:
     def _commit(self, pending: _Pending) -> None:
         if pending.adds_only and sum(map(len, pending.records)) <= MAX_JOURNALED_BYTES:
             addition = _Addition(pending.bounds, pending.entries, pending.records, pending.values)
-            content = addition.encode()
+            content = addition.encode(self._packer)
             if self._journal.has_room(len(content)):
                 self._journal.append(content)
                 self._add(addition)
