@@ -1,10 +1,12 @@
 """How calls to a peer end, and its connection, whatever the peer does."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 import weakref
 from time import monotonic
+from typing import Any
 
 import grpc
 import pytest
@@ -369,3 +371,36 @@ async def test_one_that_is_retired_without_a_call_closes(connected: bool) -> Non
         connection.retire()
         assert not connection.takes_calls
         await connection.closed
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_the_next_address_of_a_name_is_tried_if_the_first_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, hangs: bool
+) -> None:
+    (port,) = free_ports(1)
+    really = socket.getaddrinfo
+
+    def getaddrinfo(host: str | None, *others: Any, **more: Any) -> list[Any]:
+        if host != "peer.test":
+            return really(host, *others, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, port)) for ip in ("127.0.0.2", "127.0.0.1")]
+
+    async def call() -> bytes:
+        async with running(respond(b"pong"), f"127.0.0.1:{port}"):
+            connection = GrpcConnection(f"peer.test:{port}")
+            try:
+                return await connection.unary("/Echo/Unary", b"", PATIENCE)
+            finally:
+                connection.close()
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with contextlib.ExitStack() as stack:
+        if hangs:
+            listener = stack.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+            for _ in range(4):  # More than wait to be accepted: Linux answers no further ones.
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+        # uvloop does not look names up by what is replaced here.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            assert runner.run(call()) == b"pong"
