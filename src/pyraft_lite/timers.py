@@ -10,6 +10,6 @@ too early, and whoever then asks for the rest has it at once, again and again un
 
 
 def call_at(loop: asyncio.AbstractEventLoop, time: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
-    """Has a callback called a moment after ``time``, in seconds of the monotonic clock; it may still come before, and
-    asks again then."""
+    """Has a callback called a moment after ``time``, in seconds of the monotonic clock. Should it still come too early,
+    which only it can see to, it may ask again."""
     return loop.call_later(max(time - monotonic(), 0) + _ALLOWANCE, callback)

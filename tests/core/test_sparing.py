@@ -109,6 +109,29 @@ def test_among_equals_it_is_who_answered_quickest(quick):
     assert not lengths(node, slow)
 
 
+def test_who_proves_to_be_quicker_is_relied_on_from_then_on():
+    node = busy_leader()
+    for token in range(SPARED_ENTRIES):
+        assert not node.appends("C")
+        node.propose(token)
+        node.durable()
+        node.now += PATIENT_FOR / 10
+        node.answer_all("B" if token < SPARED_ENTRIES - 1 else "C")
+        node.now += PATIENT_FOR / 10
+        node.answer_all("B")
+    node.propose("x")
+    assert lengths(node, "C") == [1]
+    assert not lengths(node, "B")
+
+
+def test_who_is_removed_is_relied_on_no_more():
+    node = busy_leader()
+    write(node, "x")
+    assert not node.appends("C")
+    node.step(ChangeMembership("change", Change(ChangeCommand.REMOVE_SERVER, "B", "")))
+    assert lengths(node, "C") == [2], "x and the change, which needs it"
+
+
 def test_when_one_of_the_quorum_keeps_us_waiting_others_get_what_they_lack():
     node = busy_leader()
     node.propose("x")

@@ -253,7 +253,6 @@ class Replication:
         )
         core.emit(SendSnapshot(rpc_id, peer.server, request, meta.id))
         peer.mode = Mode.SNAPSHOT
-        self._relied_on = []
         self._forget_sent(peer, keep=Purpose.HEARTBEAT)  # an answer to an append would end the mode too early
         self._remember(peer, rpc_id, Sent(Purpose.SNAPSHOT, core.now, meta.index, meta.index, meta.index))
 
