@@ -36,6 +36,9 @@ LEADER_SERVICES = ("Example", "quis.RaftLeader")
 DRAIN = 1.0
 """Seconds that calls under way get to end when the node stops."""
 
+LAST_QUESTIONS = 1.0
+"""Seconds that a node that ends because Raft was shut down waits for whoever wants to know how that went."""
+
 DEFAULT_MAX_CALLS = 512
 """What is done in about a tenth of a second; more would wait longer and be done no sooner. Half of what the engines let
 one connection have under way, so that a client whose calls are too many hears of it."""
@@ -100,9 +103,13 @@ async def run_node(options: NodeOptions) -> None:
         raft = Raft(options.raft, tracker, store, store, snapshots, transport)
         await raft.start()
         try:
-            async with _serving(options, raft, tracker, transport):
+            async with _serving(options, raft, tracker, transport) as admin:
                 await _until_stopped(raft, stop, options.exit_on_shutdown)
-                await _hand_over(raft)
+                if stop.is_set():
+                    await _hand_over(raft)
+                else:  # Whoever shut it down, or removed it, asks for the outcome with a second call.
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(admin.until_asked(), LAST_QUESTIONS)
         finally:
             await raft.shutdown()
         if raft.failure:
@@ -130,7 +137,7 @@ def _prepare(options: NodeOptions, store: LmdbStore, snapshots: FileSnapshotStor
 @contextlib.asynccontextmanager
 async def _serving(
     options: NodeOptions, raft: Raft, tracker: WordTracker, transport: GrpcTransport
-) -> AsyncIterator[None]:
+) -> AsyncIterator[AdminService]:
     """Serves everything on one port; at the end takes no more calls and lets those under way end."""
     engine = new_engine(options.grpc_engine, DRAIN)
     health = LeaderHealth(raft, LEADER_SERVICES)
@@ -154,7 +161,7 @@ async def _serving(
         )
     await engine.start(options.listen)
     try:
-        yield
+        yield admin
     finally:
         health.close()
         example.close()

@@ -130,6 +130,25 @@ async def test_of_many_outcomes_those_not_asked_for_longest_are_dropped(operatio
         await operations.outcome(second)
 
 
+async def test_it_is_known_when_all_outcomes_have_been_asked_for(operations: Operations[str]) -> None:
+    await operations.until_asked()
+    tokens = [operations.begin(at_once("done")) for _ in range(3)]
+    waiting = asyncio.ensure_future(operations.until_asked())
+    assert await operations.outcome(tokens[0]) == "done"
+    operations.forget(tokens[1])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert await operations.outcome(tokens[2]) == "done"
+    await waiting
+
+
+async def test_who_is_dropped_is_not_waited_for(operations: Operations[str]) -> None:
+    await ended(operations, "nobody asks")
+    for number in range(KEPT_OUTCOMES):
+        await operations.outcome(await ended(operations, str(number)))
+    await operations.until_asked()
+
+
 async def test_operations_under_way_are_never_dropped(operations: Operations[str]) -> None:
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     token = operations.begin(wait_for(future))

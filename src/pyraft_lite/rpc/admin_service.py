@@ -41,6 +41,10 @@ class AdminService(raft_admin_pb2_grpc.RaftAdminServicer):
         self._raft = raft
         self._operations: Operations[Outcome] = Operations(time.monotonic)
 
+    async def until_asked(self) -> None:
+        """See :meth:`Operations.until_asked`."""
+        await self._operations.until_asked()
+
     def close(self) -> None:
         """Gives up the operations under way."""
         self._operations.close()

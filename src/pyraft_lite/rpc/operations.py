@@ -44,6 +44,9 @@ class Operations(Generic[Outcome]):
         self._running: dict[str, asyncio.Task[Outcome]] = {}
         # Those that were not asked for longest come first.
         self._ended: dict[str, tuple[asyncio.Task[Outcome], float]] = {}
+        self._unasked: set[str] = set()
+        self._all_asked = asyncio.Event()
+        self._all_asked.set()
 
     def begin(self, operation: Coroutine[Any, Any, Outcome]) -> str:
         """Starts an operation; returns its token, 40 hexadecimal digits.
@@ -60,6 +63,8 @@ class Operations(Generic[Outcome]):
         task = asyncio.get_running_loop().create_task(operation)
         self._tasks.add(task)
         self._running[token] = task
+        self._unasked.add(token)
+        self._all_asked.clear()
         task.add_done_callback(partial(self._end, token))
         return token
 
@@ -70,6 +75,7 @@ class Operations(Generic[Outcome]):
             UnknownTokenError: no operation has this token, or it has been forgotten.
             Exception: whatever the operation raised.
         """
+        self._note_asked(token)
         task = self._running.get(token)
         if task is None:
             self._drop_old()
@@ -83,6 +89,11 @@ class Operations(Generic[Outcome]):
         """Drops the outcome, now or when there is one."""
         self._running.pop(token, None)
         self._ended.pop(token, None)
+        self._note_asked(token)
+
+    async def until_asked(self) -> None:
+        """Returns when somebody has asked for the outcome of each operation that was begun, or forgotten it."""
+        await self._all_asked.wait()
 
     def close(self) -> None:
         """Cancels what is under way."""
@@ -96,6 +107,11 @@ class Operations(Generic[Outcome]):
             self._keep(token, task)
             self._drop_old()
 
+    def _note_asked(self, token: str) -> None:
+        self._unasked.discard(token)
+        if not self._unasked:
+            self._all_asked.set()
+
     def _keep(self, token: str, task: asyncio.Task[Outcome]) -> None:
         self._ended[token] = (task, self._now())
 
@@ -105,3 +121,4 @@ class Operations(Generic[Outcome]):
             if len(self._ended) <= KEPT_OUTCOMES and self._now() - asked <= KEPT_SECONDS:
                 return
             del self._ended[token]
+            self._note_asked(token)
