@@ -143,9 +143,9 @@ async def test_it_is_known_when_all_outcomes_have_been_asked_for(operations: Ope
 
 
 async def test_who_is_dropped_is_not_waited_for(operations: Operations[str]) -> None:
-    await ended(operations, "nobody asks")
+    operations.begin(at_once("nobody asks"))
     for number in range(KEPT_OUTCOMES):
-        await operations.outcome(await ended(operations, str(number)))
+        await ended(operations, str(number))
     await operations.until_asked()
 
 

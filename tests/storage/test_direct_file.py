@@ -150,6 +150,21 @@ def test_a_write_that_failed_is_said(file: DirectFile, monkeypatch: pytest.Monke
     file.close()
 
 
+def test_that_the_kernel_does_not_say_how_a_write_ended_is_said(
+    file: DirectFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calling, number_of = direct_file._system_call, system_calls()
+
+    def call(number: ctypes.c_long, *arguments: Any) -> int:
+        returned: int = calling(number, *arguments)
+        return 0 if number.value == number_of.getevents else returned
+
+    monkeypatch.setattr(direct_file, "_system_call", call)
+    with pytest.raises(OSError, match="io_getevents"):
+        completes(file, b"data", 0)
+    file.close()
+
+
 def system_calls() -> Any:
     return direct_file._SYSTEM_CALLS[sys.platform, platform.machine()]
 
