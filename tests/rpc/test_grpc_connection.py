@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from aiohappyeyeballs import start_connection
 from h2_peer import DONE, OK, Http, Script, answer, ignore, respond, running
 
 from pyraft_lite.rpc.grpc_connection import CallError, GrpcConnection
@@ -371,6 +372,33 @@ async def test_one_that_is_retired_without_a_call_closes(connected: bool) -> Non
         connection.retire()
         assert not connection.takes_calls
         await connection.closed
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_one_that_is_closed_while_it_is_being_made_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    async with running(ignore) as peer:
+        connection = GrpcConnection(peer.address)
+        protocol, loop = connection._protocol, asyncio.get_running_loop()
+        connection_made = protocol.connection_made
+
+        def close_when_made(transport: asyncio.BaseTransport) -> None:
+            connection_made(transport)
+            connection.close()
+
+        async def close_before(*arguments: Any, **more: Any) -> socket.socket:
+            connected = await start_connection(*arguments, **more)
+            loop.call_soon(connection.close)
+            return connected
+
+        if made:
+            monkeypatch.setattr(protocol, "connection_made", close_when_made)
+        else:
+            monkeypatch.setattr("pyraft_lite.rpc.grpc_connection.start_connection", close_before)
+        async with asyncio.timeout(PATIENCE):
+            await connection.closed
+            await peer.until(lambda: peer.connections == peer.closed == 1)
 
 
 @pytest.mark.parametrize("hangs", [True, False])

@@ -281,8 +281,9 @@ class GrpcConnection:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 connected = await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS)
-                transport, _ = await self._loop.create_connection(lambda: self._protocol, sock=connected)
-            keep_alive(transport.get_extra_info("socket"))
+            keep_alive(connected)
+            # To the end, which is near: of what is cancelled here, uvloop does not tell the protocol that it is gone.
+            await asyncio.shield(self._loop.create_connection(lambda: self._protocol, sock=connected))
         except (OSError, ValueError) as error:
             return f"failed to connect: {str(error) or f'no answer for {CONNECT_TIMEOUT:g} s'}"
         return ""

@@ -38,6 +38,7 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
         self._flushing = False
         self._paused = False
         self._closing = False
+        self._aborted = False
         self._flushed_at = 0.0
         self.received = 0
         self.connection: C = make(self._wake)
@@ -57,7 +58,8 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
                 self._finish(self._transport)
 
     def abort(self) -> None:
-        """Closes both sides at once."""
+        """Closes both sides at once, also of a transport that is still to come."""
+        self._closing = self._aborted = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -72,7 +74,9 @@ class Http2Protocol(asyncio.Protocol, Generic[C]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._closing:
+        if self._aborted:
+            self._transport.abort()
+        elif self._closing:
             self._finish(self._transport)
         else:
             self._flush()
