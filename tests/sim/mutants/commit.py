@@ -101,13 +101,12 @@ def a_removed_leader_counts_itself(patch: pytest.MonkeyPatch) -> None:
     original = Leader._commit
 
     def commit(leader: Leader) -> None:
-        history = leader.core.configurations._history
-        index, latest = history[-1]
-        me = leader.core.me
-        history[-1] = (index, Counting(latest, Server(me.id, me.address)))  # type: ignore[assignment]
+        configurations, me = leader.core.configurations, leader.core.me
+        latest = configurations.latest
+        counting: Any = Counting(latest, Server(me.id, me.address))
+        configurations.latest = counting
         original(leader)
-        for at, (index, configuration) in enumerate(history):
-            if isinstance(configuration, Counting):
-                history[at] = (index, configuration._configuration)
+        if configurations.latest is counting:
+            configurations.latest = latest
 
     patch.setattr(Leader, "_commit", commit)
