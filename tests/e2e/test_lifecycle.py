@@ -8,10 +8,13 @@ import signal
 import subprocess
 from pathlib import Path
 
+import grpc
 import pytest
 
 from e2e.harness import FLAGS, add_word, get_words, run_node, taken_port
 from pyraft_lite.core.state import State
+from pyraft_lite.rpc.pb import raft_admin_pb2 as pb
+from pyraft_lite.rpc.pb import raft_admin_pb2_grpc
 from raftexample.local_cluster import LocalCluster, LocalNode, free_ports, program
 
 pytestmark = pytest.mark.timeout(120)
@@ -227,13 +230,38 @@ def test_the_last_node_of_a_lost_cluster_recovers_with_peers_json(tmp_path: Path
         assert cluster.words("nodeC")[0] == "survivor"
 
 
+def test_who_shut_a_node_down_may_ask_for_the_outcome_before_its_process_ends(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=(*FLAGS, "--exit_on_shutdown")) as cluster:
+        cluster.start("nodeA", "--raft_bootstrap")
+        node = cluster.nodes["nodeA"]
+        with grpc.insecure_channel(node.address) as channel:
+            admin = raft_admin_pb2_grpc.RaftAdminStub(channel)
+            token = admin.Shutdown(pb.ShutdownRequest(), timeout=5)
+            for _ in range(40):  # Time enough to end in.
+                state = admin.State(pb.StateRequest(), timeout=5).state
+            assert state == pb.StateResponse.SHUTDOWN
+            assert not admin.Await(token, timeout=5).error
+        assert node.process is not None
+        assert node.process.wait(10) == 0
+
+
+def test_a_node_that_was_shut_down_does_not_wait_for_ever_to_be_asked(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path, names=["nodeA"], flags=(*FLAGS, "--exit_on_shutdown")) as cluster:
+        cluster.start("nodeA", "--raft_bootstrap")
+        node = cluster.nodes["nodeA"]
+        with grpc.insecure_channel(node.address) as channel:
+            raft_admin_pb2_grpc.RaftAdminStub(channel).Shutdown(pb.ShutdownRequest(), timeout=5)
+        assert node.process is not None
+        assert node.process.wait(10) == 0
+
+
 def test_shutdown_ends_the_process_only_if_so_wished(tmp_path: Path) -> None:
     with LocalCluster(tmp_path, names=["nodeA", "nodeB"], flags=FLAGS) as cluster:
         cluster.start("nodeA", "--raft_bootstrap")
         cluster.start("nodeB", "--raft_bootstrap", "--exit_on_shutdown")
         nodes: dict[str, LocalNode] = cluster.nodes
         for name in nodes:
-            cluster.raftadmin(nodes[name].address, "shutdown")
+            cluster.check_raftadmin(nodes[name].address, "shutdown")
         assert nodes["nodeB"].process is not None
         assert nodes["nodeB"].process.wait(10) == 0
         assert cluster.state("nodeA") is State.SHUTDOWN

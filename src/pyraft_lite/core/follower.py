@@ -31,8 +31,8 @@ class Follower(Role):
             self._stand_for_election()
 
     def heard_from_leader(self) -> None:
-        self.core.last_contact = now = self.core.now
-        self._timeout_at = now + self._timeout
+        self.core.last_contact = self.core.now
+        self.put_off_election()
 
     def put_off_election(self) -> None:
         """Begins the heartbeat timeout anew."""

@@ -198,7 +198,7 @@ class Core:
         channel: Channel = Channel.UNARY,
     ) -> int:
         """Sends a request; returns its rpc id."""
-        self._rpc_id = rpc_id = self._rpc_id + 1
+        rpc_id = self.next_rpc_id()
         self._sends.append(Send(rpc_id, to, request, channel))
         return rpc_id
 
