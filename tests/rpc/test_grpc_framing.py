@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import tracemalloc
 
 import grpc
 import pytest
@@ -52,10 +53,31 @@ def test_any_bytes_give_frames_or_an_error(chunks: list[bytes]) -> None:
     assert b"".join(chunks).startswith(taken)
 
 
+def test_a_frame_that_comes_byte_by_byte_takes_hardly_more_memory_than_it_has_bytes() -> None:
+    deframer = Deframer(10**6)
+    whole = frame(bytes(range(256)) * 2000)
+    tracemalloc.start()
+    try:
+        for at in range(len(whole)):
+            deframer.feed(whole[at : at + 1])
+            if at + 1 < len(whole):
+                assert deframer.next() is None
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 1.5 * len(whole)
+    assert deframer.next() == Frame(False, whole[5:])
+    assert deframer.is_empty
+
+
 def test_a_frame_is_not_empty_until_it_is_taken() -> None:
     deframer = Deframer(LIMIT)
     assert deframer.is_empty
-    deframer.feed(frame(b"abc"))
+    deframer.feed(frame(b"abc")[:5])
+    assert not deframer.is_empty
+    assert deframer.next() is None
+    assert not deframer.is_empty
+    deframer.feed(b"abc")
     assert not deframer.is_empty
     assert deframer.next() == Frame(False, b"abc")
     assert deframer.is_empty

@@ -11,6 +11,7 @@ import grpc
 
 from pyraft_lite.rpc.direct_call import MOST_UNSENT, DirectCall
 from pyraft_lite.rpc.grpc_call import GONE, Status
+from pyraft_lite.rpc.grpc_framing import Chunk, add_chunk
 from pyraft_lite.rpc.grpc_headers import Head
 from pyraft_lite.rpc.grpc_services import Refusal, Services, read_head
 from pyraft_lite.rpc.http2 import frames
@@ -167,7 +168,7 @@ class _Exchange(Stream):
     def __init__(self, connection: Connection, number: int, peer: _Peer) -> None:
         super().__init__(connection, number)
         self._peer = peer
-        self._body: bytes | bytearray = b""
+        self._body: list[Chunk] = []
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._gone = False
@@ -198,12 +199,7 @@ class _Exchange(Stream):
         call = self.call
         if call is not None and not self._body and call.data_came(data, ended):
             return
-        if not self._body:
-            self._body = data
-        else:
-            if isinstance(self._body, bytes):
-                self._body = bytearray(self._body)
-            self._body += data
+        add_chunk(self._body, data)
         _wake(self._reader)
         if call is not None:
             call.give()
@@ -223,7 +219,7 @@ class _Exchange(Stream):
 
     # -- DirectExchange ---------------------------------------------------------------------------------------------
 
-    async def receive(self) -> tuple[bytes | bytearray, bool]:
+    async def receive(self) -> tuple[Chunk, bool]:
         """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.receive`."""
         while (taken := self.take()) is None:
             if self._gone:
@@ -232,13 +228,13 @@ class _Exchange(Stream):
             await self._reader
         return taken
 
-    def take(self) -> tuple[bytes | bytearray, bool] | None:
+    def take(self) -> tuple[Chunk, bool] | None:
         """See :meth:`~pyraft_lite.rpc.direct_call.DirectExchange.take`."""
-        if not self._body and not self.received_all:
-            return None
-        body, self._body = self._body, b""
-        self.use(len(body))
-        return body, not self.received_all
+        if not self._body:
+            return (b"", False) if self.received_all else None
+        chunk = self._body.pop(0)
+        self.use(len(chunk))
+        return chunk, bool(self._body) or not self.received_all
 
     async def send(self, headers: Headers | None, body: bytes, trailers: Headers | None) -> None:
         """See :meth:`~pyraft_lite.rpc.grpc_call.Exchange.send`."""

@@ -22,7 +22,7 @@ class DirectExchange(Exchange, Protocol):
         """How many bytes wait for the client."""
         ...
 
-    def take(self) -> tuple[bytes | bytearray, bool] | None:
+    def take(self) -> tuple[framing.Chunk, bool] | None:
         """As :meth:`receive`; None if nothing has come yet."""
         ...
 

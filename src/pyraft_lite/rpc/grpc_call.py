@@ -66,7 +66,7 @@ class Method(NamedTuple):
 class Exchange(Protocol):
     """The request of a call and its answer, as HTTP has them."""
 
-    async def receive(self) -> tuple[bytes | bytearray, bool]:
+    async def receive(self) -> tuple[framing.Chunk, bool]:
         """The next bytes of the request's body, and whether there will be more.
 
         Raises:
@@ -256,7 +256,7 @@ class Call:
             return framing.decompress(next_frame.payload, encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
 
-    def _feed(self, chunk: bytes | bytearray, more: bool) -> None:
+    def _feed(self, chunk: framing.Chunk, more: bool) -> None:
         self._half_closed = not more
         self._deframer.feed(chunk)
 

@@ -5,7 +5,7 @@ See "Length-Prefixed-Message" in gRPC's PROTOCOL-HTTP2.md. Where HTTP/2 cuts the
 
 import struct
 import zlib
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import grpc
 
@@ -18,6 +18,11 @@ _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 
 ACCEPTED = b",".join((IDENTITY, *_WINDOW_BITS))
 """The encodings that messages may come in, as the header ``grpc-accept-encoding`` has them."""
+
+Chunk: TypeAlias = bytes | bytearray
+
+_MERGED_BYTES = 4096
+"""How large a chunk that is made of small ones may become."""
 
 
 class FramingError(Exception):
@@ -43,29 +48,24 @@ class Deframer:
         limit: The largest payload, in bytes.
     """
 
-    __slots__ = ("_at", "_buffer", "_limit")
+    __slots__ = ("_at", "_chunks", "_head", "_limit", "_size")
 
     def __init__(self, limit: int) -> None:
-        self._buffer: bytes | bytearray = b""
-        self._at = 0
+        self._chunks: list[Chunk] = []
+        self._at = 0  # Bytes of the first chunk that have been taken.
+        self._size = 0
+        self._head: tuple[bool, int] | None = None  # What the prefix says of the frame that has begun.
         self._limit = limit
 
     @property
     def is_empty(self) -> bool:
         """False if a frame has begun, or waits to be taken."""
-        return self._at == len(self._buffer)
+        return not self._size and self._head is None
 
-    def feed(self, chunk: bytes | bytearray) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """Takes the next bytes in, which must not change any more."""
-        if self.is_empty:  # Most chunks are whole frames, and need not be copied.
-            self._buffer = chunk
-        else:
-            rest = self._buffer
-            if not isinstance(rest, bytearray):
-                rest = self._buffer = bytearray(rest)
-            del rest[: self._at]
-            rest += chunk
-        self._at = 0
+        add_chunk(self._chunks, chunk)
+        self._size += len(chunk)
 
     def next(self) -> Frame | None:
         """The next frame, None if it is not all there yet.
@@ -73,21 +73,48 @@ class Deframer:
         Raises:
             FramingError: it is longer than the limit, or no frame.
         """
-        buffer = self._buffer
-        begin = self._at + PREFIX_BYTES
-        if len(buffer) < begin:
+        if self._head is None:
+            if self._size < PREFIX_BYTES:
+                return None
+            flag, length = _PREFIX.unpack(self._take(PREFIX_BYTES))
+            if flag > 1:
+                raise FramingError(grpc.StatusCode.INTERNAL, f"bad frame type {flag:#04x}: want 0x00 or 0x01")
+            if length > self._limit:
+                raise too_large(length, self._limit)
+            self._head = flag == 1, length
+        compressed, length = self._head
+        if self._size < length:
             return None
-        flag, length = _PREFIX.unpack_from(buffer, self._at)
-        if flag > 1:
-            raise FramingError(grpc.StatusCode.INTERNAL, f"bad frame type {flag:#04x}: want 0x00 or 0x01")
-        if length > self._limit:
-            raise too_large(length, self._limit)
-        end = begin + length
-        if len(buffer) < end:
-            return None
-        self._at = end
-        payload = buffer[begin:end] if isinstance(buffer, bytes) else bytes(memoryview(buffer)[begin:end])
-        return Frame(flag == 1, payload)
+        self._head = None
+        return Frame(compressed, self._take(length))
+
+    def _take(self, size: int) -> bytes:
+        """The next ``size`` bytes, which are there; they are copied once, however they came."""
+        self._size -= size
+        parts = []
+        while size:
+            chunk, at = self._chunks[0], self._at
+            part = memoryview(chunk)[at : at + size]
+            parts.append(part)
+            size -= len(part)
+            self._at += len(part)
+            if self._at == len(chunk):
+                del self._chunks[0]
+                self._at = 0
+        return b"".join(parts)
+
+
+def add_chunk(chunks: list[Chunk], chunk: Chunk) -> None:
+    """Adds the next bytes to those that wait: as they came, or with those before them if both are few, so that many
+    small ones, too, take hardly more memory than what they hold."""
+    if not chunk:
+        return
+    if not chunks or len(chunks[-1]) + len(chunk) > _MERGED_BYTES:
+        chunks.append(chunk)
+        return
+    if not isinstance(chunks[-1], bytearray):
+        chunks[-1] = bytearray(chunks[-1])
+    chunks[-1] += chunk
 
 
 def frame(payload: bytes, compressed: bool = False) -> bytes:
