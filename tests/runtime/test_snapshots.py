@@ -6,19 +6,26 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from pyraft_lite.core.configuration import Configuration, Server
 from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
 from pyraft_lite.core.errors import RaftError, StorageError
-from pyraft_lite.core.events import Event, RestoreFailed, RpcResponse, SnapshotReceived, SnapshotReceiveFailed
+from pyraft_lite.core.events import (
+    Event,
+    RestoreFailed,
+    RpcFailed,
+    RpcResponse,
+    SnapshotReceived,
+    SnapshotReceiveFailed,
+)
 from pyraft_lite.core.messages import InstallSnapshotRequest, InstallSnapshotResponse, Peer
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.snapshots import CHUNK_BYTES, WAITING_BYTES, Snapshots
 from pyraft_lite.storage import FileSnapshotStore
-from pyraft_lite.storage.interfaces import SnapshotSink
+from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotSource
 from pyraft_lite.storage.snapshots import FileSnapshotSink
 
 CONFIGURATION = Configuration((Server("a", "a.test:1"),))
@@ -253,8 +260,8 @@ class StoreOf(FileSnapshotStore):
         super().__init__(directory)
         self.source = source
 
-    def open(self, snapshot_id: str) -> tuple[SnapshotMeta, BinaryIO]:
-        return SnapshotMeta(snapshot_id, 9, 2, CONFIGURATION, 5, 0), self.source
+    def stream(self, snapshot_id: str) -> SnapshotSource:  # type: ignore[override]
+        return self.source
 
 
 async def test_the_next_piece_is_read_while_one_is_sent_and_no_more(tmp_path: Path) -> None:
@@ -307,6 +314,25 @@ async def test_sending_that_is_cancelled_closes_the_state_when_it_is_read_no_mor
     assert sending.cancelled()
     assert source.closed
     assert not source.closed_early
+
+
+async def test_a_peer_never_gets_the_whole_of_a_damaged_snapshot(tmp_path: Path) -> None:
+    store = FileSnapshotStore(tmp_path)
+    sink = store.create(index=9, term=2, configuration=CONFIGURATION, configuration_index=5)
+    sink.write(bytes(2 * CHUNK_BYTES + 1))
+    meta = sink.close()
+    with (tmp_path / "snapshots" / meta.id / "state.bin").open("r+b") as file:
+        file.write(b"!")
+    peer = SlowPeer()
+    for _ in range(3):
+        peer.turn.release()
+    posted: list[Event] = []
+    node = Snapshots(store, peer, posted.append, at_once)  # type: ignore[arg-type]
+    await node.send(SendSnapshot(1, Server("b", "b.test:1"), request(meta.size), meta.id))
+    assert [len(chunk) for chunk in peer.taken] == [CHUNK_BYTES, CHUNK_BYTES]
+    (failed,) = posted
+    assert isinstance(failed, RpcFailed)
+    assert f"{meta.id} is damaged: its checksum is" in failed.reason
 
 
 class SlowMachine:

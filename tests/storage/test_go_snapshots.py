@@ -74,12 +74,42 @@ def test_a_flipped_bit_is_refused(node: Path, at: int) -> None:
         FileSnapshotStore(node).open(IDS[0])
 
 
+def test_what_is_read_piece_by_piece_lacks_its_end_if_a_bit_is_flipped(node: Path) -> None:
+    path = node / "snapshots" / IDS[0] / "state.bin"
+    state = bytearray(path.read_bytes())
+    state[0] ^= 1
+    path.write_bytes(state)
+    source = FileSnapshotStore(node).stream(IDS[0])
+    assert source.read(141) == state[:141]
+    for _ in range(2):
+        with pytest.raises(StorageError, match=r"is damaged: its checksum is [0-9a-f]{16}, should be 4c0a0f1d9e86b512"):
+            source.read(141)
+    source.close()
+
+
+def test_a_state_that_becomes_shorter_while_it_is_read_is_refused(node: Path) -> None:
+    source = FileSnapshotStore(node).stream(IDS[0])
+    (node / "snapshots" / IDS[0] / "state.bin").write_bytes(b"")
+    with pytest.raises(StorageError, match="is damaged: its checksum is 0000000000000000"):
+        source.read(142)
+    source.close()
+
+
+def test_a_state_that_the_disk_does_not_give_back_is_named(node: Path) -> None:
+    edit_meta(node, Size=0)
+    path = node / "snapshots" / IDS[0] / "state.bin"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # EIO, where nothing is mapped
+    with pytest.raises(StorageError, match=rf"cannot read snapshot .*{IDS[0]}: Input/output error"):
+        FileSnapshotStore(node).open(IDS[0])
+
+
 @pytest.mark.parametrize("size", [0, 141, 143, 5000])
 def test_a_state_that_is_too_short_or_too_long_is_refused(node: Path, size: int) -> None:
     path = node / "snapshots" / IDS[0] / "state.bin"
     path.write_bytes(path.read_bytes().ljust(size, b"\0")[:size])
     with pytest.raises(StorageError, match=rf"{IDS[0]} is damaged: its state has {size} bytes, should have 142"):
-        FileSnapshotStore(node).open(IDS[0])
+        FileSnapshotStore(node).stream(IDS[0])
 
 
 @pytest.mark.parametrize("name", ["meta.json", "state.bin"])

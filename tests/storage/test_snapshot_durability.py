@@ -293,7 +293,7 @@ def test_only_a_snapshots_name_opens_or_removes_a_snapshot(tmp_path: Path, name:
     others = [tmp_path / "other", tmp_path / "snapshots" / "other"]
     for other in others:
         other.mkdir()
-    for call in (store.open, store.delete):
+    for call in (store.open, store.stream, store.delete):
         with pytest.raises(StorageError, match="there is no snapshot"):
             call(name)
     assert all(other.exists() for other in others)

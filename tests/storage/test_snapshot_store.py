@@ -42,6 +42,12 @@ def test_a_snapshot_comes_back_as_it_was_written(store: Store) -> None:
         assert (opened, file.read()) == (meta, b"one two")
 
 
+def test_it_can_be_read_piece_by_piece(store: Store) -> None:
+    source = store.stream(take(store, 1, data=b"state").id)
+    assert [source.read(2) for _ in range(5)] == [b"st", b"at", b"e", b"", b""]
+    source.close()
+
+
 def test_a_cancelled_snapshot_leaves_nothing_and_cancelling_a_finished_one_does_nothing(store: Store) -> None:
     sink = store.create(index=1, term=1, configuration=CONFIGURATION, configuration_index=1)
     sink.write(b"x")
@@ -67,8 +73,9 @@ def test_two_snapshots_of_one_moment_are_two(store: Store) -> None:
 
 
 def test_what_is_not_there_can_not_be_opened(store: Store) -> None:
-    with pytest.raises(StorageError, match="1-1-1"):
-        store.open("1-1-1")
+    for call in (store.open, store.stream):
+        with pytest.raises(StorageError, match="1-1-1"):
+            call("1-1-1")
 
 
 def test_a_deleted_snapshot_is_gone_and_the_others_stay(store: Store) -> None:

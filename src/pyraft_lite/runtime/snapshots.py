@@ -4,7 +4,7 @@ which are in memory: the next is read from disk while one is sent, and the next 
 import asyncio
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from typing import BinaryIO, TypeVar
 
 from pyraft_lite.core.effects import ReceiveSnapshot, SendSnapshot, StoreRestore
@@ -21,7 +21,7 @@ from pyraft_lite.core.events import (
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.runtime.fsm import FSMSnapshot
 from pyraft_lite.runtime.transport import Transport, TransportError
-from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotStore
+from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotSource, SnapshotStore
 
 T = TypeVar("T")
 
@@ -96,8 +96,8 @@ class Snapshots:
     async def send(self, effect: SendSnapshot) -> None:
         """Streams a stored snapshot to a peer."""
         try:
-            _, source = await asyncio.to_thread(self._store.open, effect.snapshot_id)
-            with source:
+            source = await asyncio.to_thread(self._store.stream, effect.snapshot_id)
+            with closing(source):
                 async with aclosing(_read_ahead(source)) as chunks:
                     response = await self._transport.install_snapshot(effect.to, effect.request, chunks)
         except (TransportError, StorageError) as error:
@@ -165,7 +165,7 @@ async def _to_its_end(function: Callable[[], T]) -> T:
         work.exception()  # nobody else may ask for it
 
 
-async def _read_ahead(source: BinaryIO) -> AsyncGenerator[bytes, None]:
+async def _read_ahead(source: SnapshotSource) -> AsyncGenerator[bytes, None]:
     """What ``source`` holds, in chunks; must be closed before ``source`` is."""
 
     def read() -> "asyncio.Task[bytes]":

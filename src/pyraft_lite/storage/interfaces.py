@@ -129,6 +129,22 @@ class SnapshotSink(Protocol):
         ...
 
 
+class SnapshotSource(Protocol):
+    """A snapshot being read, to be passed on."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes of state, ``size`` at most; none after the last.
+
+        Raises:
+            StorageError: they can't be read; or, in place of the last of them, the whole is not what was written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the file; nothing may be reading from it."""
+        ...
+
+
 class SnapshotStore(Protocol):
     """Holds a few snapshots of the state machine."""
 
@@ -149,6 +165,15 @@ class SnapshotStore(Protocol):
 
         Raises:
             StorageError: there is no such snapshot, or its bytes are not what was written.
+        """
+        ...
+
+    def stream(self, snapshot_id: str) -> SnapshotSource:
+        """Opens a snapshot's state, whose checksum is verified on the way: its first bytes need not wait until all have
+        been read, and nobody gets the whole of a damaged one.
+
+        Raises:
+            StorageError: there is no such snapshot, or it has not the size it had when it was written.
         """
         ...
 

@@ -11,7 +11,7 @@ from pyraft_lite.core.entry import Entry, EntryType
 from pyraft_lite.core.errors import StorageError
 from pyraft_lite.core.snapshot import SnapshotMeta
 from pyraft_lite.storage.bounds import Bounds
-from pyraft_lite.storage.interfaces import SnapshotSink
+from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotSource
 from pyraft_lite.storage.snapshots import RETAIN
 
 
@@ -128,6 +128,10 @@ class MemorySnapshotStore:
             if meta.id == snapshot_id:
                 return meta, io.BytesIO(state)
         raise StorageError(f"there is no snapshot {snapshot_id}")
+
+    def stream(self, snapshot_id: str) -> SnapshotSource:
+        _, source = self.open(snapshot_id)
+        return source
 
     def delete(self, snapshot_id: str) -> None:
         left = tuple(item for item in self._kept if item[1].id != snapshot_id)

@@ -86,17 +86,16 @@ class FileSnapshotStore:
         return found
 
     def open(self, snapshot_id: str) -> tuple[SnapshotMeta, BinaryIO]:
-        path = self._path(snapshot_id)
-        meta, crc = _read_meta(path)
+        source = self.stream(snapshot_id)
         try:
-            with contextlib.ExitStack() as opened:
-                file = opened.enter_context((path / "state.bin").open("rb"))
-                _verify(path, file, meta.size, crc)
-                file.seek(0)
-                opened.pop_all()
-                return meta, file
-        except OSError as error:
-            raise StorageError(f"cannot read snapshot {path}: {error.strerror}") from error
+            return source.meta, source.verified()
+        except StorageError:
+            source.close()
+            raise
+
+    def stream(self, snapshot_id: str) -> "FileSnapshotSource":
+        path = self._path(snapshot_id)
+        return FileSnapshotSource(path, *_read_meta(path))
 
     def delete(self, snapshot_id: str) -> None:
         path = self._path(snapshot_id)
@@ -236,6 +235,58 @@ class FileSnapshotSink:
         return StorageError(f"cannot write snapshot {self._directory / self.id}: {error.strerror}")
 
 
+class FileSnapshotSource:
+    """A snapshot being read (SnapshotSource).
+
+    Attributes:
+        meta: What it is.
+    """
+
+    def __init__(self, path: Path, meta: SnapshotMeta, crc: int) -> None:
+        self.meta = meta
+        self._path = path
+        self._expected_crc = crc
+        self._crc = 0
+        self._left = meta.size
+        try:
+            self._file = (path / "state.bin").open("rb")
+        except OSError as error:
+            raise self._failure(error) from error
+        size = os.fstat(self._file.fileno()).st_size
+        if size != meta.size:
+            self._file.close()
+            raise StorageError(f"snapshot {path} is damaged: its state has {size} bytes, should have {meta.size}")
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            data = self._file.read(size)
+        except OSError as error:
+            raise self._failure(error) from error
+        self._crc = crc64.xz(data, self._crc)
+        self._left -= len(data)
+        if (not data or not self._left) and self._crc != self._expected_crc:
+            found = f"its checksum is {self._crc:016x}, should be {self._expected_crc:016x}"
+            raise StorageError(f"snapshot {self._path} is damaged: {found}")
+        return data
+
+    def verified(self) -> BinaryIO:
+        """Reads all of it; returns the file, at its beginning, for the caller to close.
+
+        Raises:
+            StorageError: it can't be read, or is not what was written.
+        """
+        while self.read(_READ_BYTES):
+            pass
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot read snapshot {self._path}: {error.strerror}")
+
+
 def _document(meta: SnapshotMeta, crc: int) -> dict[str, Any]:
     """meta.json with Go's names, in Go's order."""
     servers = [
@@ -292,14 +343,3 @@ def _text(fields: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} is {value!r}, should be a string")
     return value
-
-
-def _verify(path: Path, file: BinaryIO, size: int, crc: int) -> None:
-    actual_size = actual_crc = 0
-    while chunk := file.read(_READ_BYTES):
-        actual_crc = crc64.xz(chunk, actual_crc)
-        actual_size += len(chunk)
-    if actual_size != size:
-        raise StorageError(f"snapshot {path} is damaged: its state has {actual_size} bytes, should have {size}")
-    if actual_crc != crc:
-        raise StorageError(f"snapshot {path} is damaged: its checksum is {actual_crc:016x}, should be {crc:016x}")
