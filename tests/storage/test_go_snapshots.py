@@ -108,8 +108,10 @@ def test_a_state_that_the_disk_does_not_give_back_is_named(node: Path) -> None:
 def test_a_state_that_is_too_short_or_too_long_is_refused(node: Path, size: int) -> None:
     path = node / "snapshots" / IDS[0] / "state.bin"
     path.write_bytes(path.read_bytes().ljust(size, b"\0")[:size])
-    with pytest.raises(StorageError, match=rf"{IDS[0]} is damaged: its state has {size} bytes, should have 142"):
-        FileSnapshotStore(node).stream(IDS[0])
+    store = FileSnapshotStore(node)
+    for call in (store.open, store.stream):
+        with pytest.raises(StorageError, match=rf"{IDS[0]} is damaged: its state has {size} bytes, should have 142"):
+            call(IDS[0])
 
 
 @pytest.mark.parametrize("name", ["meta.json", "state.bin"])
