@@ -2,12 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import processes
-from bench.clusters import BenchCluster, pids
+from bench.clusters import PATIENCE, BenchCluster, pids, wait_until
 from bench.load import LoadResult, loading, run_load
 from bench.peers import OURS
 from bench.processes import BenchError, disk_bytes, memory_bytes
@@ -26,7 +26,6 @@ BYTES_PER_ENTRY = 150
 """On disk, more than enough."""
 
 MIB = 1024**2
-PATIENCE = 120.0
 SLOWEST_APPLYING = 20_000
 """Entries a second: a node that is slower is waited for in vain."""
 
@@ -79,11 +78,7 @@ def started(cluster: BenchCluster, entries: int) -> dict[Metric, float]:
     cluster.launch(name)
     wait_until(lambda: cluster.state(name) is not None, "the node serves")
     serves = time.perf_counter() - began
-    wait_until(
-        lambda: (cluster.applied_index(name) or 0) > entries,
-        "the node has applied its log",
-        PATIENCE + entries / SLOWEST_APPLYING,
-    )
+    cluster.wait_until_applied(name, entries + 1, PATIENCE + entries / SLOWEST_APPLYING)
     applied = time.perf_counter() - began
     pid = pids(cluster)[name]
     return {
@@ -116,10 +111,8 @@ class Compaction:
             fill(cluster, MILLION)
             for name in cluster.nodes:
                 cluster.launch(name)
-            wait_until(
-                lambda: all((cluster.applied_index(name) or 0) > MILLION for name in cluster.nodes),
-                "all nodes have applied their logs",
-            )
+            for name in cluster.nodes:
+                cluster.wait_until_applied(name, MILLION + 1)
             leader = cluster.leader()
             address = cluster.nodes[leader].address
             before = run_load([address], "add_word", concurrency=CALLERS, seconds=self.seconds_before)
@@ -171,19 +164,6 @@ def check_compacted(directory: Path) -> None:
         store.close()
     if first < MILLION // 2:
         raise BenchError(f"{directory.name} was not done with compacting: its log still begins at {first}")
-
-
-def wait_until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
-    """Waits for what may take long.
-
-    Raises:
-        BenchError: it took longer.
-    """
-    give_up = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > give_up:
-            raise BenchError(f"waited {patience:g} s in vain until {what}")
-        time.sleep(0.02)
 
 
 LOG_SIZE = LogSize()

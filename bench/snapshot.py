@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import processes
 from bench.clusters import BenchCluster, pids
 from bench.load import LoadResult, loading
-from bench.log_size import MIB, wait_until
+from bench.log_size import MIB
 from bench.peers import OURS
 from bench.processes import memory_bytes, module, reset_peak
 from bench.results import Key, Metric
@@ -87,7 +87,7 @@ class SnapshotInstall:
                 wanted = cluster.applied_index(leader) or 0
                 began = time.perf_counter()
                 cluster.operate(leader, "AddNonvoter", id=joining, address=cluster.nodes[joining].address)
-                wait_until(lambda: (cluster.applied_index(joining) or 0) >= wanted, "the snapshot is installed")
+                cluster.wait_until_applied(joining, wanted)
                 seconds = time.perf_counter() - began
                 writes = LoadResult.parse(processes.finish(process, self.seconds))
             session.add(

@@ -155,6 +155,11 @@ class LocalCluster:
 
     # -- questions ------------------------------------------------------------------------------------------------
 
+    def channel(self, name: str) -> grpc.Channel:
+        """A new channel to a node, for the caller to close: one that is kept tries a node that was down too late."""
+        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+        return grpc.insecure_channel(self.nodes[name].address, options=options)
+
     def leader(self) -> str:
         """The name of the leader, once there is one."""
         return self.wait_for(self._find_leader, "there is a leader")
@@ -168,10 +173,8 @@ class LocalCluster:
 
     def applied_index(self, name: str) -> int | None:
         """What a node has applied, None if it does not answer."""
-        request = raft_admin_pb2.AppliedIndexRequest()
-        with contextlib.suppress(grpc.RpcError):
-            return self._ask(name, "/RaftAdmin/AppliedIndex", request, raft_admin_pb2.AppliedIndexResponse).index
-        return None
+        with self.channel(name) as channel:
+            return applied_index(channel)
 
     def words(self, name: str) -> list[str]:
         """The three longest words, as this node has them."""
@@ -227,13 +230,36 @@ class LocalCluster:
         return True
 
     def _ask(self, name: str, method: str, request: Message, response: type[M], timeout: float = RPC_TIMEOUT) -> M:
-        options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
-        with grpc.insecure_channel(self.nodes[name].address, options=options) as channel:
-            call = channel.unary_unary(
-                method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
-            )
-            answer: M = call(request, timeout=timeout)
-            return answer
+        with self.channel(name) as channel:
+            return ask(channel, method, request, response, timeout)
+
+
+def ask(channel: grpc.Channel, method: str, request: Message, response: type[M], timeout: float = RPC_TIMEOUT) -> M:
+    """What a node answers.
+
+    Args:
+        channel: The node's.
+        method: ``/Service/Method``.
+        request: What to ask.
+        response: The kind of answer.
+        timeout: Seconds it has.
+
+    Raises:
+        grpc.RpcError: it does not.
+    """
+    call = channel.unary_unary(
+        method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+    )
+    answer: M = call(request, timeout=timeout)
+    return answer
+
+
+def applied_index(channel: grpc.Channel) -> int | None:
+    """What the node of this channel has applied, None if it does not answer."""
+    request = raft_admin_pb2.AppliedIndexRequest()
+    with contextlib.suppress(grpc.RpcError):
+        return ask(channel, "/RaftAdmin/AppliedIndex", request, raft_admin_pb2.AppliedIndexResponse).index
+    return None
 
 
 def program(name: str) -> list[str]:
