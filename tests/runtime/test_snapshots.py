@@ -28,6 +28,7 @@ from pyraft_lite.storage import FileSnapshotStore
 from pyraft_lite.storage.interfaces import SnapshotSink, SnapshotSource
 from pyraft_lite.storage.snapshots import FileSnapshotSink
 
+PATIENCE = 10.0
 CONFIGURATION = Configuration((Server("a", "a.test:1"),))
 
 
@@ -156,6 +157,31 @@ async def test_while_the_disk_is_slow_only_so_much_is_taken_in(tmp_path: Path) -
     await receiving
     assert [type(event) for event in posted] == [SnapshotReceived]
     assert state(store) == bytes(40 * len(piece))
+
+
+async def test_more_comes_in_while_what_has_waited_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, posted = receiver(FileSnapshotStore(tmp_path))
+    allowed = threading.Semaphore(0)
+    write = FileSnapshotSink.write
+
+    def write_when_allowed(sink: FileSnapshotSink, data: bytes | bytearray | memoryview) -> int:
+        assert allowed.acquire(timeout=PATIENCE), "nothing more came"
+        return write(sink, data)
+
+    monkeypatch.setattr(FileSnapshotSink, "write", write_when_allowed)
+    piece = bytes(WAITING_BYTES // 8)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"first"
+        for _ in range(7):
+            yield piece
+        allowed.release()  # Only the first is written, then; all others wait, and one of them to be written.
+        yield piece
+        allowed.release(9)
+        yield piece
+
+    await node.receive(ReceiveSnapshot(None, request(5 + 9 * len(piece))), chunks())
+    assert [type(event) for event in posted] == [SnapshotReceived]
 
 
 @pytest.mark.parametrize("last", [True, False])

@@ -182,17 +182,13 @@ async def _read_ahead(source: SnapshotSource) -> AsyncGenerator[bytes, None]:
 
 
 async def _write_behind(sink: SnapshotSink, chunks: AsyncIterator[bytes]) -> int:
-    """Writes ``chunks``; returns how many bytes they are. However this ends, nothing is being written any more then."""
+    """Writes ``chunks``, while further ones come in; returns how many bytes they are. However this ends, nothing is
+    being written any more then."""
     size = waiting_bytes = 0
     waiting: list[bytes] = []
-
-    async def write() -> None:
-        nonlocal waiting, waiting_bytes
-        while waiting:
-            batch, waiting, waiting_bytes = waiting, [], 0
-            await asyncio.to_thread(_write_all, sink, batch)
-
-    writing = asyncio.create_task(write())
+    loop = asyncio.get_running_loop()
+    writing: asyncio.Future[None] = loop.create_future()
+    writing.set_result(None)
     try:
         async for chunk in chunks:
             size += len(chunk)
@@ -200,10 +196,13 @@ async def _write_behind(sink: SnapshotSink, chunks: AsyncIterator[bytes]) -> int
             waiting_bytes += len(chunk)
             if writing.done() or waiting_bytes >= WAITING_BYTES:
                 await asyncio.shield(writing)
-                writing = asyncio.create_task(write())
+                # Now, not by a task: this one may find more chunks without letting another have its turn.
+                writing = loop.run_in_executor(None, _write_all, sink, waiting)
+                waiting, waiting_bytes = [], 0
+        await asyncio.shield(writing)
+        writing = loop.run_in_executor(None, _write_all, sink, waiting)
         await asyncio.shield(writing)
     finally:
-        waiting.clear()
         await asyncio.wait((writing,))
         writing.exception()
     return size
