@@ -20,7 +20,7 @@ def frames_of(chunks: list[bytes]) -> list[Frame]:
     deframer = Deframer(LIMIT)
     frames = []
     for chunk in chunks:
-        deframer.feed(chunk)
+        deframer.put(chunk)
         while found := deframer.next():
             frames.append(found)
     assert deframer.is_empty
@@ -45,7 +45,7 @@ def test_any_bytes_give_frames_or_an_error(chunks: list[bytes]) -> None:
     taken = b""
     try:
         for chunk in chunks:
-            deframer.feed(chunk)
+            deframer.put(chunk)
             while found := deframer.next():
                 taken += frame(found.payload, found.compressed)
     except FramingError as error:
@@ -59,7 +59,7 @@ def test_a_frame_that_comes_byte_by_byte_takes_hardly_more_memory_than_it_has_by
     tracemalloc.start()
     try:
         for at in range(len(whole)):
-            deframer.feed(whole[at : at + 1])
+            deframer.put(whole[at : at + 1])
             if at + 1 < len(whole):
                 assert deframer.next() is None
         used, _ = tracemalloc.get_traced_memory()
@@ -73,11 +73,11 @@ def test_a_frame_that_comes_byte_by_byte_takes_hardly_more_memory_than_it_has_by
 def test_a_frame_is_not_empty_until_it_is_taken() -> None:
     deframer = Deframer(LIMIT)
     assert deframer.is_empty
-    deframer.feed(frame(b"abc")[:5])
+    deframer.put(frame(b"abc")[:5])
     assert not deframer.is_empty
     assert deframer.next() is None
     assert not deframer.is_empty
-    deframer.feed(b"abc")
+    deframer.put(b"abc")
     assert not deframer.is_empty
     assert deframer.next() == Frame(False, b"abc")
     assert deframer.is_empty
@@ -85,9 +85,9 @@ def test_a_frame_is_not_empty_until_it_is_taken() -> None:
 
 def test_a_frame_over_the_limit_is_refused_by_its_length_alone() -> None:
     deframer = Deframer(LIMIT)
-    deframer.feed(frame(bytes(LIMIT)))
+    deframer.put(frame(bytes(LIMIT)))
     assert deframer.next() == Frame(False, bytes(LIMIT))
-    deframer.feed(frame(bytes(LIMIT + 1))[:5])
+    deframer.put(frame(bytes(LIMIT + 1))[:5])
     with pytest.raises(FramingError, match="1001 vs") as refused:
         deframer.next()
     assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,6 +1,7 @@
 """The server's end of HTTP/2, against clients that mean harm, and against anything at all."""
 
 import collections
+import itertools
 
 import hpack
 import pytest
@@ -54,6 +55,47 @@ def test_more_streams_than_allowed_are_refused_until_some_have_ended() -> None:
     server.hears(request(late + 2))
     assert server.streams[late + 2].events == [HeadersCame(REQUEST, False)]
     assert len(server.http.streams) == MAX_STREAMS
+
+
+class Holding(Heard):
+    """Holds its connection up when it has begun."""
+
+    def headers_received(self, headers: Headers, ended: bool) -> None:
+        super().headers_received(headers, ended)
+        self._connection.held = True
+
+
+def go_on(server: Server) -> None:
+    server.http.held = False
+    server.hears(b"")
+
+
+def test_a_connection_that_is_held_up_begins_one_request_after_the_other() -> None:
+    server = Server(Holding)
+    server.hears(request(1) + request(3) + request(5))
+    for begun in ([1], [1, 3], [1, 3, 5]):
+        assert list(server.streams) == begun
+        go_on(server)
+
+
+@given(st.data())
+def test_of_what_comes_in_pieces_while_a_connection_is_held_up_nothing_is_lost(data: st.DataObject) -> None:
+    server = Server(Holding)
+    numbers = (1, 3, 5, 7)
+    sent = b"".join(request(each) + frame(DATA, END_STREAM, each, bytes([each]) * each) for each in numbers)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)))))
+    most = 1
+    for start, end in itertools.pairwise([0, *cuts, len(sent)]):
+        server.hears(sent[start:end])
+        if server.http.held and data.draw(st.booleans()):
+            go_on(server)
+            most += 1
+        assert len(server.streams) <= most
+    for _ in numbers:
+        go_on(server)
+    assert list(server.streams) == list(numbers)
+    for each, stream in server.streams.items():
+        assert (stream.received, stream.received_all) == (bytes([each]) * each, True)
 
 
 @pytest.mark.parametrize(("size", "count"), [(0, 100), (1, 100), (MAX_FRAME, MAX_HEADERS // MAX_FRAME)])

@@ -246,6 +246,15 @@ def test_a_snapshot_lists_the_voters_for_old_peers() -> None:
 SNAPSHOT = core.InstallSnapshotRequest(1, BOB, 1, 1, Configuration((Server("a", "localhost:1"),)), 1, 1)
 
 
+@pytest.mark.parametrize("size", [1, 127, 128, 262_144])
+def test_the_data_of_a_snapshot_are_a_message_in_parts(size: int) -> None:
+    data = b"x" * size
+    assert (
+        b"".join(wire.encode_snapshot_data(memoryview(data)))
+        == pb.InstallSnapshotRequest(data=data).SerializeToString()
+    )
+
+
 def test_an_unknown_snapshot_version_is_refused() -> None:
     message = wire.encode_snapshot_request(SNAPSHOT)
     message.snapshot_version = 2

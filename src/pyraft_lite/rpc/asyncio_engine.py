@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 
 import grpc
 
+from pyraft_lite.rpc.chunks import Chunk, add_chunk
 from pyraft_lite.rpc.direct_call import MOST_UNSENT, DirectCall
 from pyraft_lite.rpc.grpc_call import GONE, Status
-from pyraft_lite.rpc.grpc_framing import Chunk, add_chunk
 from pyraft_lite.rpc.grpc_headers import Head
 from pyraft_lite.rpc.grpc_services import Refusal, Services, read_head
 from pyraft_lite.rpc.http2 import frames

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from pyraft_lite.rpc import grpc_framing as framing
+from pyraft_lite.rpc.chunks import Chunk
 from pyraft_lite.rpc.direct import Receiver
 from pyraft_lite.rpc.grpc_call import Call, Exchange, Method, Status
 from pyraft_lite.rpc.grpc_headers import Head, Headers
@@ -22,7 +23,7 @@ class DirectExchange(Exchange, Protocol):
         """How many bytes wait for the client."""
         ...
 
-    def take(self) -> tuple[framing.Chunk, bool] | None:
+    def take(self) -> tuple[Chunk, bool] | None:
         """As :meth:`receive`; None if nothing has come yet."""
         ...
 

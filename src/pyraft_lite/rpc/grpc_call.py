@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 import grpc
 
 from pyraft_lite.rpc import grpc_framing as framing
+from pyraft_lite.rpc.chunks import Chunk
 from pyraft_lite.rpc.grpc_headers import (
     Head,
     Headers,
@@ -66,7 +67,7 @@ class Method(NamedTuple):
 class Exchange(Protocol):
     """The request of a call and its answer, as HTTP has them."""
 
-    async def receive(self) -> tuple[framing.Chunk, bool]:
+    async def receive(self) -> tuple[Chunk, bool]:
         """The next bytes of the request's body, and whether there will be more.
 
         Raises:
@@ -256,9 +257,9 @@ class Call:
             return framing.decompress(next_frame.payload, encoding, MAX_MESSAGE_BYTES)
         return next_frame.payload
 
-    def _feed(self, chunk: framing.Chunk, more: bool) -> None:
+    def _feed(self, chunk: Chunk, more: bool) -> None:
         self._half_closed = not more
-        self._deframer.feed(chunk)
+        self._deframer.put(chunk)
 
     def _framed(self, payload: bytes) -> bytes:
         if self._encoding is framing.IDENTITY:

@@ -99,6 +99,15 @@ class GrpcCall(Stream):
         self.send_data(framing.frame(payload))
         self.uncork(at_once=True)
 
+    def send_parts(self, *parts: bytes | memoryview) -> None:
+        """As :meth:`send`, of a message that is these parts together, without putting them together."""
+        first, *others = parts
+        self.cork()
+        self.send_data(framing.prefix(sum(map(len, parts))) + first)
+        for part in others:
+            self.send_data(part)
+        self.uncork(at_once=True)
+
     def finish(self) -> None:
         """Says that there are no more messages."""
         self.send_data(b"", ended=True)
@@ -130,7 +139,7 @@ class GrpcCall(Stream):
         if deframer.is_empty and (payload := framing.only_payload(data)) is not None:
             self._on_message(payload)
         else:
-            deframer.feed(data)
+            deframer.put(data)
             self._take_messages(deframer)
         if ended:
             self._end(*_NO_STATUS)
@@ -334,9 +343,10 @@ class Upload:
         self._call = call
         self._response = response
 
-    async def send(self, request: bytes) -> bool:
-        """Sends a request, and waits while the peer takes less than was sent; False if it takes no more."""
-        self._call.send(request)
+    async def send(self, *parts: bytes | memoryview) -> bool:
+        """Sends a request, which is these parts together, and waits while the peer takes less than was sent; False if
+        it takes no more."""
+        self._call.send_parts(*parts)
         return await self._call.drain()
 
     async def finish(self) -> bytes:

@@ -5,9 +5,11 @@ See "Length-Prefixed-Message" in gRPC's PROTOCOL-HTTP2.md. Where HTTP/2 cuts the
 
 import struct
 import zlib
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import grpc
+
+from pyraft_lite.rpc.chunks import Chunks
 
 _PREFIX = struct.Struct(">BI")
 PREFIX_BYTES = _PREFIX.size
@@ -18,11 +20,6 @@ _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 
 ACCEPTED = b",".join((IDENTITY, *_WINDOW_BITS))
 """The encodings that messages may come in, as the header ``grpc-accept-encoding`` has them."""
-
-Chunk: TypeAlias = bytes | bytearray
-
-_MERGED_BYTES = 4096
-"""How large a chunk that is made of small ones may become."""
 
 
 class FramingError(Exception):
@@ -41,19 +38,17 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-class Deframer:
-    """Cuts what comes in into frames.
+class Deframer(Chunks):
+    """Cuts what is put into it into frames.
 
     Args:
         limit: The largest payload, in bytes.
     """
 
-    __slots__ = ("_at", "_chunks", "_head", "_limit", "_size")
+    __slots__ = ("_head", "_limit")
 
     def __init__(self, limit: int) -> None:
-        self._chunks: list[Chunk] = []
-        self._at = 0  # Bytes of the first chunk that have been taken.
-        self._size = 0
+        super().__init__()
         self._head: tuple[bool, int] | None = None  # What the prefix says of the frame that has begun.
         self._limit = limit
 
@@ -61,11 +56,6 @@ class Deframer:
     def is_empty(self) -> bool:
         """False if a frame has begun, or waits to be taken."""
         return not self._size and self._head is None
-
-    def feed(self, chunk: Chunk) -> None:
-        """Takes the next bytes in, which must not change any more."""
-        add_chunk(self._chunks, chunk)
-        self._size += len(chunk)
 
     def next(self) -> Frame | None:
         """The next frame, None if it is not all there yet.
@@ -76,7 +66,7 @@ class Deframer:
         if self._head is None:
             if self._size < PREFIX_BYTES:
                 return None
-            flag, length = _PREFIX.unpack(self._take(PREFIX_BYTES))
+            flag, length = _PREFIX.unpack(b"".join(self.take(PREFIX_BYTES)))
             if flag > 1:
                 raise FramingError(grpc.StatusCode.INTERNAL, f"bad frame type {flag:#04x}: want 0x00 or 0x01")
             if length > self._limit:
@@ -86,40 +76,17 @@ class Deframer:
         if self._size < length:
             return None
         self._head = None
-        return Frame(compressed, self._take(length))
-
-    def _take(self, size: int) -> bytes:
-        """The next ``size`` bytes, which are there; they are copied once, however they came."""
-        self._size -= size
-        parts = []
-        while size:
-            chunk, at = self._chunks[0], self._at
-            part = memoryview(chunk)[at : at + size]
-            parts.append(part)
-            size -= len(part)
-            self._at += len(part)
-            if self._at == len(chunk):
-                del self._chunks[0]
-                self._at = 0
-        return b"".join(parts)
-
-
-def add_chunk(chunks: list[Chunk], chunk: Chunk) -> None:
-    """Adds the next bytes to those that wait: as they came, or with those before them if both are few, so that many
-    small ones, too, take hardly more memory than what they hold."""
-    if not chunk:
-        return
-    if not chunks or len(chunks[-1]) + len(chunk) > _MERGED_BYTES:
-        chunks.append(chunk)
-        return
-    if not isinstance(chunks[-1], bytearray):
-        chunks[-1] = bytearray(chunks[-1])
-    chunks[-1] += chunk
+        return Frame(compressed, b"".join(self.take(length)))
 
 
 def frame(payload: bytes, compressed: bool = False) -> bytes:
     """``payload`` as it travels."""
     return _PREFIX.pack(compressed, len(payload)) + payload
+
+
+def prefix(size: int) -> bytes:
+    """What travels before a payload of ``size`` bytes, which is not compressed."""
+    return _PREFIX.pack(False, size)
 
 
 def only_payload(body: bytes) -> bytes | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -155,7 +155,7 @@ class GrpcTransport:
             upload = connection.upload(_SNAPSHOT.path)
             async with aclosing(_snapshot_messages(request, chunks)) as messages:
                 async for message in messages:
-                    if not await _within(progress, rpc, upload.send(message.SerializeToString())):
+                    if not await _within(progress, rpc, upload.send(*message)):
                         break  # The peer has answered before it had it all; its answer says why.
             restore = progress * (1 + request.size // RESTORED_PER_DEADLINE)
             payload = await _within(restore, rpc, upload.finish())
@@ -209,12 +209,13 @@ def _closed() -> TransportError:
 
 async def _snapshot_messages(
     request: core.InstallSnapshotRequest, chunks: AsyncIterator[bytes]
-) -> AsyncGenerator[pb.InstallSnapshotRequest, None]:
-    """What the snapshot is, and then the snapshot in pieces."""
-    yield wire.encode_snapshot_request(request)
+) -> AsyncGenerator[Sequence[bytes | memoryview], None]:
+    """What the snapshot is, and then the snapshot in pieces; each in the parts that it is sent in."""
+    yield (wire.encode_snapshot_request(request).SerializeToString(),)
     async for chunk in chunks:
+        view = memoryview(chunk)
         for start in range(0, len(chunk), SNAPSHOT_CHUNK_BYTES):
-            yield pb.InstallSnapshotRequest(data=chunk[start : start + SNAPSHOT_CHUNK_BYTES])
+            yield wire.encode_snapshot_data(view[start : start + SNAPSHOT_CHUNK_BYTES])
 
 
 async def _outcome(rpc: str, call: Awaitable[T]) -> T:

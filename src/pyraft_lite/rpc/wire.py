@@ -255,6 +255,17 @@ def encode_snapshot_request(request: core.InstallSnapshotRequest) -> pb.InstallS
     )
 
 
+def encode_snapshot_data(data: memoryview) -> tuple[bytes, memoryview]:
+    """A message that follows, as it travels, in two parts: for protobuf to make one, ``data`` would be copied twice."""
+    return _before_snapshot_data(len(data)), data
+
+
+@lru_cache(2)  # all are of one size, but the last
+def _before_snapshot_data(size: int) -> bytes:
+    """How a message begins that ends with so many bytes of data."""
+    return pb.InstallSnapshotRequest(data=bytes(size)).SerializeToString()[:-size]
+
+
 def decode_snapshot_request(message: pb.InstallSnapshotRequest) -> core.InstallSnapshotRequest:
     """Of the first message of the stream, all but ``data``."""
     _check(message.term, message.last_log_index, message.configuration_index, log_term=message.last_log_term)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
+from pyraft_lite.rpc.chunks import Chunks
 from pyraft_lite.rpc.http2 import frames
 from pyraft_lite.rpc.http2.frames import (
     ACK,
@@ -66,7 +67,7 @@ class Stream(ABC):
         self.number = number
         self.received_all = False
         self.sent_all = False
-        self._unsent: bytearray | None = None
+        self._unsent: Chunks | None = None
         self._after: bytes | None = None  # the frame behind what is unsent, which ends the stream; b"": the data does
         self._send_window = connection.initial_window
         self._receive_window = STREAM_WINDOW
@@ -109,8 +110,8 @@ class Stream(ABC):
         if ended:
             connection._sent_all(self)
 
-    def send_data(self, data: bytes, *, ended: bool = False) -> None:
-        """Sends data, what of it there is no room for when there is."""
+    def send_data(self, data: bytes | memoryview, *, ended: bool = False) -> None:
+        """Sends data, what of it there is no room for when there is; it must not change any more."""
         connection, number, size = self._connection, self.number, len(data)
         if number not in connection.streams:
             return
@@ -186,7 +187,7 @@ class Connection(ABC):
         output: What there is to take.
         flush: Is called when that should not wait for more.
         corked: Neither is called.
-        held: What has come and not been taken in yet waits, until :meth:`receive` is called again.
+        held: What has come and not been taken in yet waits, until this is no more so and :meth:`receive` is called.
         on_idle: Is called when no stream is left on a connection that goes away.
         streams: Those that have not ended on both sides.
         initial_window: How much may be sent on a new stream, in bytes.
@@ -225,27 +226,17 @@ class Connection(ABC):
         """
         if self._preface:
             data = self._take_preface(data)
+        if self.held:
+            self._rest += data
+            return
+        at = 0
         if self._rest:
-            data = self._rest + data
-        at, end = 0, len(data)
-        unpack = HEAD.unpack_from
-        while end - at >= 9:
-            high, low, kind, flags, number = unpack(data, at)
-            size = high << 8 | low
-            if size > LARGEST_FRAME:
-                raise ProtocolError(f"a frame of {size} bytes, more than {LARGEST_FRAME}", frames.FRAME_SIZE_ERROR)
-            after = at + 9 + size
-            if after > end:
-                break
-            payload = data[at + 9 : after]
-            at = after
-            if kind == frames.DATA and self._block is None and self._has_settings:
-                self._take_data(flags, number & MAX_WINDOW, payload)
-            else:
-                self._take_frame(kind, flags, number & MAX_WINDOW, payload)
-                if self.held:
-                    break
-        self._rest = data[at:]
+            # Only the frame that has begun is put together: what comes behind it may be much.
+            at = self._lacking() or len(data)
+            begun = self._rest + data[:at]
+            self._rest = begun[self._take_frames(begun, 0) :]
+        if at < len(data):
+            self._rest += data[at if self.held else self._take_frames(data, at) :]
         if self._paused and len(self.output) > 2 * MAX_OUT:
             raise ProtocolError("the peer asks and asks, and reads nothing", frames.ENHANCE_YOUR_CALM)
 
@@ -309,6 +300,37 @@ class Connection(ABC):
             raise ProtocolError("a client that does not speak HTTP/2")
         self._preface = self._preface[len(came) :]
         return rest
+
+    def _lacking(self) -> int:
+        """How many bytes the frame needs that has begun; 0 if its head is not there, or if it is all there and was
+        held."""
+        if len(self._rest) < HEAD.size:
+            return 0
+        high, low, *_ = HEAD.unpack_from(self._rest)
+        lacking: int = HEAD.size + (high << 8 | low) - len(self._rest)
+        return max(lacking, 0)
+
+    def _take_frames(self, data: bytes, at: int) -> int:
+        """Takes in the frames from ``at`` on that are all there; returns where they end."""
+        end = len(data)
+        unpack = HEAD.unpack_from
+        while end - at >= 9:
+            high, low, kind, flags, number = unpack(data, at)
+            size = high << 8 | low
+            if size > LARGEST_FRAME:
+                raise ProtocolError(f"a frame of {size} bytes, more than {LARGEST_FRAME}", frames.FRAME_SIZE_ERROR)
+            after = at + 9 + size
+            if after > end:
+                break
+            payload = data[at + 9 : after]
+            at = after
+            if kind == frames.DATA and self._block is None and self._has_settings:
+                self._take_data(flags, number & MAX_WINDOW, payload)
+            else:
+                self._take_frame(kind, flags, number & MAX_WINDOW, payload)
+                if self.held:
+                    break
+        return at
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -480,10 +502,10 @@ class Connection(ABC):
             last = END_HEADERS if at + size >= len(block) else 0
             self._put(frame(frames.CONTINUATION, last, number, block[at : at + size]))
 
-    def _send_when_there_is_room(self, stream: Stream, data: bytes, ended: bool) -> None:
+    def _send_when_there_is_room(self, stream: Stream, data: bytes | memoryview, ended: bool) -> None:
         if stream._unsent is None:
-            stream._unsent = bytearray()
-        stream._unsent += data
+            stream._unsent = Chunks()
+        stream._unsent.put(data)
         if ended:
             stream._after = b""
         self._waiting[stream] = None
@@ -497,21 +519,19 @@ class Connection(ABC):
     def _send_waiting_of(self, stream: Stream) -> None:
         unsent = stream._unsent
         assert unsent is not None
-        at, end = 0, len(unsent)
-        ends = False
-        with memoryview(unsent) as view:
-            while at < end and not self._paused and len(self.output) < MAX_OUT:
-                size = min(end - at, self._frame_size, stream._send_window, self._send_window)
-                if size <= 0:
-                    break
-                ends = stream._after == b"" and at + size == end
-                self._put(frames.head(frames.DATA, END_STREAM if ends else 0, stream.number, size))
-                self.output += view[at : at + size]
-                at += size
-                stream._send_window -= size
-                self._send_window -= size
-        del unsent[:at]
-        if at:
+        sent = ends = False
+        while unsent and not self._paused and len(self.output) < MAX_OUT:
+            size = min(len(unsent), self._frame_size, stream._send_window, self._send_window)
+            if size <= 0:
+                break
+            ends = stream._after == b"" and size == len(unsent)
+            self._put(frames.head(frames.DATA, END_STREAM if ends else 0, stream.number, size))
+            for part in unsent.take(size):
+                self.output += part
+            stream._send_window -= size
+            self._send_window -= size
+            sent = True
+        if sent:
             del self._waiting[stream]
         if unsent:
             self._waiting[stream] = None  # If it has had its turn, behind the others.
