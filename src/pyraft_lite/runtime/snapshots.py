@@ -209,5 +209,5 @@ async def _write_behind(sink: SnapshotSink, chunks: AsyncIterator[bytes]) -> int
 
 
 def _write_all(sink: SnapshotSink, chunks: Sequence[bytes]) -> None:
-    for chunk in chunks:
-        sink.write(chunk)
+    # To copy them takes less than to wait for the interpreter after the write of each.
+    sink.write(b"".join(chunks))
