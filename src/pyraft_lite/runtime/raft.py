@@ -319,10 +319,13 @@ class Raft:
         deadline = self._core.deadline()
         if deadline is None:
             return
-        if deadline <= monotonic():
+        now = monotonic()
+        if deadline <= now:
             self._post(events.Tick())
         else:
-            self._set_timer(deadline)
+            # Where there was a step a moment ago there will be another, which would have the timer set so.
+            is_busy = now < self._core.now + self._moment
+            self._set_timer(min(deadline, now + self._moment) if is_busy else deadline)
 
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:
