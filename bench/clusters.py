@@ -73,8 +73,8 @@ class BenchCluster(LocalCluster):
         return outcome.index
 
     def wait_until_applied(self, node: str, index: int, patience: float = PATIENCE) -> None:
-        """Waits until a node, which serves already, has applied so much. It is asked over one channel: a new one for
-        each question would take a tenth of what two cores can do, from whatever is measured.
+        """Waits until a node, which serves already, has applied so much. It is asked over one channel: to make one for
+        each question would take away some percent of two cores from what is measured.
 
         Raises:
             BenchError: it took longer.

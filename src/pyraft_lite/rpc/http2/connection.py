@@ -236,7 +236,7 @@ class Connection(ABC):
             begun = self._rest + data[:at]
             self._rest = begun[self._take_frames(begun, 0) :]
         if at < len(data):
-            self._rest += data[at if self.held else self._take_frames(data, at) :]
+            self._rest = data[at if self.held else self._take_frames(data, at) :]
         if self._paused and len(self.output) > 2 * MAX_OUT:
             raise ProtocolError("the peer asks and asks, and reads nothing", frames.ENHANCE_YOUR_CALM)
 
