@@ -48,6 +48,7 @@ class GatedSink:
         return self._sink.id
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        assert data, "nothing is to be written"
         self._store.writing.set()
         self._store.gate.wait()
         if b"bad" in bytes(data):
@@ -159,6 +160,18 @@ async def test_while_the_disk_is_slow_only_so_much_is_taken_in(tmp_path: Path) -
     assert state(store) == bytes(40 * len(piece))
 
 
+async def test_what_is_written_already_is_not_followed_by_a_write_of_nothing(tmp_path: Path) -> None:
+    store = GatedStore(tmp_path)
+    node, posted = receiver(store)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"all"
+
+    await node.receive(ReceiveSnapshot(None, request(3)), chunks())
+    assert [type(event) for event in posted] == [SnapshotReceived]
+    assert state(store) == b"all"
+
+
 async def test_more_comes_in_while_what_has_waited_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node, posted = receiver(FileSnapshotStore(tmp_path))
     allowed = threading.Semaphore(0)
@@ -175,9 +188,9 @@ async def test_more_comes_in_while_what_has_waited_is_written(tmp_path: Path, mo
         yield b"first"
         for _ in range(7):
             yield piece
-        allowed.release()  # Only the first is written, then; all others wait, and one of them to be written.
+        allowed.release()  # For the first: the eight that have waited, one write, wait for more to come.
         yield piece
-        allowed.release(9)
+        allowed.release(2)
         yield piece
 
     await node.receive(ReceiveSnapshot(None, request(5 + 9 * len(piece))), chunks())

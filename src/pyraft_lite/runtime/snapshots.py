@@ -200,8 +200,9 @@ async def _write_behind(sink: SnapshotSink, chunks: AsyncIterator[bytes]) -> int
                 writing = loop.run_in_executor(None, _write_all, sink, waiting)
                 waiting, waiting_bytes = [], 0
         await asyncio.shield(writing)
-        writing = loop.run_in_executor(None, _write_all, sink, waiting)
-        await asyncio.shield(writing)
+        if waiting:
+            writing = loop.run_in_executor(None, _write_all, sink, waiting)
+            await asyncio.shield(writing)
     finally:
         await asyncio.wait((writing,))
         writing.exception()
